@@ -1,0 +1,17 @@
+"""What a user did or has that cannot work: shown as one line, never as a traceback."""
+
+
+class InputError(ValueError):
+    """A flag or file that cannot be used; the message names it and says what would be right."""
+
+
+class RecordError(InputError):
+    """One record of a database that cannot be used; the others can.
+
+    Attributes:
+        reason: what is wrong with it, with the numbers, without the record's name.
+    """
+
+    def __init__(self, reason):
+        super().__init__(reason)
+        self.reason = reason
