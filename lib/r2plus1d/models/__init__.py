@@ -1,0 +1,1 @@
+"""The networks as Caffe2 graphs, and their weights."""

@@ -1,0 +1,28 @@
+"""C3D, the VGG-style 3D network, from a table of layers."""
+
+KERNEL = (3, 3, 3)
+PAD = (1, 1, 1)
+# (convolutions as (name, filters), pool that follows, its kernel and stride)
+GROUPS = (
+    ((('conv1a', 64),), 'pool1', (1, 2, 2)),
+    ((('conv2a', 128),), 'pool2', (2, 2, 2)),
+    ((('conv3a', 256), ('conv3b', 256)), 'pool3', (2, 2, 2)),
+    ((('conv4a', 512), ('conv4b', 512)), 'pool4', (2, 2, 2)),
+    ((('conv5a', 512), ('conv5b', 512)), 'pool5', (2, 2, 2)),
+)
+POOLED_SIZE = 512 * 1 * 3 * 3  # pool5 of 16 x 112 x 112
+FC_SIZE = 4096
+
+
+def build(layers, network):
+    """Add C3D up to its last hidden layer; returns the blob `fc7_dropout` and its width."""
+    blob, channels = 'data', network.num_channels
+    for convs, pool, kernel in GROUPS:
+        for name, filters in convs:
+            blob = layers.conv(blob, name, channels, filters, KERNEL, pad=PAD, bias=True)
+            blob = layers.relu(layers.bn(blob, f'{name}_bn', filters))
+            channels = filters
+        blob = layers.max_pool(blob, pool, kernel)
+    for name, size in (('fc6', POOLED_SIZE), ('fc7', FC_SIZE)):
+        blob = layers.dropout(layers.relu(layers.fc(blob, name, size, FC_SIZE)))
+    return blob, FC_SIZE
