@@ -1,0 +1,118 @@
+"""Reading pickles that come from elsewhere, without letting them run code.
+
+A pickle is a program that may call anything it can name. Weight and feature files need arrays
+and plain containers only, so those few names are admitted and every other one is refused.
+"""
+
+import codecs
+import collections
+import pickle
+import re
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+
+
+def load(path):
+    """Return the object in the pickle at `path`, of Python 2 or 3, text decoded as latin1.
+
+    Raises:
+        InputError: not a pickle, cut short, or one that names anything but arrays and containers.
+    """
+    try:
+        with open(path, 'rb') as file:
+            return _finished(_ArrayUnpickler(file, encoding='latin1').load())
+    except pickle.UnpicklingError as error:
+        raise InputError(f'{path}: {error}') from None
+    except (EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError, MemoryError,
+            OverflowError, RecursionError) as error:  # fmt: skip
+        # What pickle raises on bytes that are no pickle is not documented to be one type.
+        raise InputError(
+            f'{path} is not a readable pickle: {error or type(error).__name__}'
+        ) from None
+
+
+def _encode_latin1(text, encoding):
+    """Python 3 writes bytes into old protocols as a call to codecs.encode; nothing else uses it."""
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f'refused: codecs.encode to {encoding!r}')
+    return codecs.encode(text, 'latin1')
+
+
+def _no_bytes():
+    """And b'' as a call to bytes()."""
+    return b''
+
+
+# numpy's own dtype and ndarray let a pickle declare bytes to be Python objects, which crashes the
+# process or worse. These stand in for them until all is read.
+
+
+NUMBER_OR_TEXT = re.compile(r'[biufcSU]\d+')
+
+
+class _Dtype:
+    def __init__(self, text, align=False, copy=False):
+        if not NUMBER_OR_TEXT.fullmatch(text):
+            raise pickle.UnpicklingError(f'refused: an array of {text!r}; weights are numbers')
+        self.value = np.dtype(text)
+
+    def __setstate__(self, state):
+        self.value = self.value.newbyteorder(state[1])
+
+
+class _Array:
+    def __init__(self, subtype, shape, code):
+        """Empty until its state arrives."""
+
+    def __setstate__(self, state):
+        _, shape, dtype, is_fortran, content = state
+        self.value = _from_buffer(content, dtype, shape, 'F' if is_fortran else 'C')
+
+
+def _from_buffer(content, dtype, shape, order):
+    """An array of its bytes, as protocol 5 has numpy rebuild it."""
+    content = content.encode('latin1') if isinstance(content, str) else content  # str: of Python 2
+    array = np.frombuffer(content, dtype.value) if len(content) else np.empty(0, dtype.value)
+    return array.reshape(shape, order=order).astype(dtype.value.newbyteorder('='), order=order)
+
+
+def _scalar(dtype, content):
+    return _from_buffer(content, dtype, (), 'C')[()]
+
+
+def _finished(content):
+    """`content` with the arrays in it in the place of their stand-ins."""
+    if isinstance(content, (_Dtype, _Array)):
+        return content.value
+    if isinstance(content, dict):
+        return type(content)((key, _finished(value)) for key, value in content.items())
+    if isinstance(content, (list, tuple)):
+        return type(content)(map(_finished, content))
+    return content
+
+
+ADMITTED = {
+    ('numpy', 'ndarray'): 'ndarray',  # an argument of _reconstruct; not to be called
+    ('numpy', 'dtype'): _Dtype,
+    ('_codecs', 'encode'): _encode_latin1,
+    ('__builtin__', 'bytes'): _no_bytes,
+    ('collections', 'OrderedDict'): collections.OrderedDict,
+}
+for _package in ('numpy.core', 'numpy._core'):  # numpy 2 renamed it; both kinds of file exist
+    ADMITTED[f'{_package}.multiarray', '_reconstruct'] = _Array
+    ADMITTED[f'{_package}.multiarray', 'scalar'] = _scalar
+    ADMITTED[f'{_package}.numeric', '_frombuffer'] = _from_buffer
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(
+                f'refused: the pickle names {module}.{name}; only arrays and containers are read'
+            )
+        return ADMITTED[module, name]
+
+    def persistent_load(self, pid):
+        raise pickle.UnpicklingError(f'refused: the pickle refers to an outside object {pid!r}')
