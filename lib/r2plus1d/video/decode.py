@@ -1,0 +1,198 @@
+"""Decoding through FFmpeg (PyAV): exactly the frames asked for, with VideoInput's pixels.
+
+Frames come in presentation order from the first video stream, as stored (no rotation). Each one
+that is asked for goes through one swscale call, to RGB at the output size with FAST_BILINEAR:
+nothing else gives the same pixels. The others are decoded but not converted.
+"""
+
+import contextlib
+import io
+import itertools
+import logging
+import pathlib
+
+import av
+import av.error
+from av.video.reformatter import VideoReformatter
+
+from r2plus1d.errors import RecordError
+from r2plus1d.video.sampling import MAX_FRAMES, start_timestamp
+
+log = logging.getLogger(__name__)
+
+# Matroska states neither a frame count nor where its data ends, but a duration. A file whose
+# streams all end more than this many seconds before it has been cut.
+MATROSKA_SLACK_SECONDS = 0.25
+
+
+class Video:
+    """An opened video. Use as a context manager.
+
+    Args:
+        source: bytes of an encoded file, or the path of one.
+
+    Attributes:
+        width, height: of its frames as stored, in pixels.
+        num_decoded: frames that the last pass decoded.
+        num_undecodable: packets that it could not decode and, as Caffe2, went on without.
+
+    Raises:
+        RecordError: a missing file, not a video, no video stream.
+    """
+
+    def __init__(self, source):
+        self._container = _open(source)
+        self._stream = next(iter(self._container.streams.video), None)
+        if self._stream is None:
+            self._container.close()
+            raise RecordError('no video stream')
+        self._stream.codec_context.thread_count = 1  # the reader decodes several videos at a time
+        self._stored_packets = None
+        self._end_seconds = 0.0
+        self.width, self.height = self._stream.width, self._stream.height
+        self.num_decoded = self.num_undecodable = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self._container.close()
+
+    def count_packets(self):
+        """Number of frames if every packet holds one, at most MAX_FRAMES; nothing is decoded.
+
+        Raises:
+            RecordError: the file was cut short.
+        """
+        shown = sum(1 for packet in self._packets() if not packet.is_discard)
+        return min(shown, MAX_FRAMES)
+
+    def count_frames(self):
+        """Number of frames that decode, at most MAX_FRAMES."""
+        for _ in self.frames_at({MAX_FRAMES}, (1, 1)):
+            pass
+        return self.num_decoded
+
+    def frames_at(self, wanted, size, *, to_end=False):
+        """Yield (index, H x W x 3 uint8 RGB) for the frame indices `wanted`, converted to `size`.
+
+        Args:
+            wanted: set of indices of frames in presentation order.
+            size: (width, height) of the arrays.
+            to_end: decode the frames after the last wanted one too, so that num_decoded is all.
+        """
+        convert, last = _converter(size), max(wanted)
+        for index, frame in enumerate(itertools.islice(self._decode(self._packets()), MAX_FRAMES)):
+            self.num_decoded = index + 1
+            if index in wanted:
+                yield index, convert(frame)
+            if index >= last and not to_end:
+                return
+
+    def frames_from(self, start, wanted, size):
+        """Yield (offset, H x W x 3 uint8 RGB) for the offsets `wanted` from frame `start` on.
+
+        Where the container states its duration and its number of frames, the clip begins at the
+        first frame whose timestamp is at least that fraction of the duration, as in VideoInput.
+        Where it does not (Matroska, WebM), frames are counted.
+        """
+        duration, stated = self._stream.duration, self._stream.frames
+        if not stated or duration is None:
+            shifted = {start + offset for offset in wanted}
+            yield from ((i - start, picture) for i, picture in self.frames_at(shifted, size))
+            return
+        threshold = start_timestamp(start=start, duration=duration, num_frames=stated)
+        convert, offset, last = _converter(size), 0, max(wanted)
+        for frame in self._decode(_from_keyframe(self._demux(), threshold)):
+            if frame.pts is None or frame.pts < threshold:
+                continue
+            if offset in wanted:
+                yield offset, convert(frame)
+            offset += 1
+            if offset > last:
+                return
+
+    def _packets(self):
+        """All video packets in memory: no larger than the file, and they can be decoded twice."""
+        if self._stored_packets is None:
+            packets = list(self._demux())
+            self._require_whole(packets)
+            self._stored_packets = packets
+        return self._stored_packets
+
+    def _demux(self):
+        """Yield the video packets in the file's order.
+
+        As VideoInput, stop at a packet that cannot be read and use what came before it.
+        """
+        with contextlib.suppress(av.error.FFmpegError):
+            for packet in self._container.demux():
+                if packet.dts is not None and packet.time_base:
+                    end = (packet.dts + (packet.duration or 0)) * packet.time_base
+                    self._end_seconds = max(self._end_seconds, float(end))
+                if packet.stream_index == self._stream.index and packet.size:
+                    yield packet
+
+    def _require_whole(self, packets):
+        """Refuse a file whose end is missing, where its container lets that be known."""
+        if not packets:
+            raise RecordError('no video data')
+        if packets[-1].is_corrupt:
+            raise RecordError(f'truncated: the file ends within frame {len(packets)}')
+        stated = (self._container.duration or 0) / av.time_base
+        if (
+            'matroska' in self._container.format.name
+            and self._end_seconds + MATROSKA_SLACK_SECONDS < stated
+        ):
+            raise RecordError(
+                f'truncated: its data ends at {self._end_seconds:.2f} s of {stated:.2f} s'
+            )
+
+    def _decode(self, packets):
+        """Yield the frames of `packets` in presentation order."""
+        context = self._stream.codec_context
+        context.flush_buffers()
+        self.num_decoded = self.num_undecodable = 0
+        for packet in itertools.chain(packets, [None]):  # None: give out what is still held back
+            try:
+                frames = context.decode(packet)
+            except av.error.FFmpegError:
+                self.num_undecodable += 1
+                continue
+            yield from frames
+
+
+def _open(source):
+    if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
+        raise RecordError('missing file')
+    try:
+        return av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+    except av.error.FFmpegError as error:
+        size = len(source) if isinstance(source, bytes) else pathlib.Path(source).stat().st_size
+        raise RecordError(f'not a video, or truncated ({size} bytes: {error.strerror})') from None
+
+
+def _converter(size):
+    """Return a function from a frame to an RGB array of `size`."""
+    reformatter, (width, height) = VideoReformatter(), size
+
+    def convert(frame):
+        picture = reformatter.reformat(frame, width, height, 'rgb24', interpolation='FAST_BILINEAR')
+        return picture.to_ndarray()
+
+    return convert
+
+
+def _from_keyframe(packets, threshold):
+    """Leave out the packets before the last keyframe not later than the timestamp `threshold`."""
+    held = []
+    for packet in packets:
+        time = packet.dts if packet.pts is None else packet.pts
+        if packet.is_keyframe and time is not None and time <= threshold:
+            held = []
+        held.append(packet)
+        # No later packet can be shown before this one is decoded, so the keyframe is now known.
+        if packet.dts is not None and packet.dts > threshold:
+            break
+    yield from held
+    yield from packets
