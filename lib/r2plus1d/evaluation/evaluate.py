@@ -1,0 +1,142 @@
+"""Accuracy of a network over a database: every record is scored or listed as failed, once."""
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.files import FailureList, complete_csv
+from r2plus1d.evaluation.predict import predict
+from r2plus1d.evaluation.progress import Progress
+from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_video
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """Attributes:
+    batch_size: videos that the engine gets at a time, over all devices.
+    aggregation: `mean` or `max` over a video's clips.
+    top_k: the k of the second video accuracy, and the classes in the output.
+    output: CSV of predictions, or None.
+    class_names: of the classes, in order, or None.
+    failures: CSV of failed records.
+    stop_at_failure: end at the first failed record.
+    display_iter: batches between two lines of progress in a log.
+    """
+
+    batch_size: int = 6
+    aggregation: str = 'mean'
+    top_k: int = 5
+    output: pathlib.Path = None
+    class_names: tuple = None
+    failures: pathlib.Path = pathlib.Path('failures.csv')
+    stop_at_failure: bool = False
+    display_iter: int = 10
+
+
+@dataclasses.dataclass
+class Result:
+    """Attributes:
+    records: in the database, or asked for.
+    failed: records that could not be scored.
+    score: Accuracy, or MeanAveragePrecision for several labels a video; `videos` scored.
+    ended: None, or why the run ended before the last record.
+    """
+
+    records: int
+    score: object
+    scored: int = 0
+    failed: int = 0
+    ended: str = None
+
+
+def evaluate(reader, engine, settings):
+    """Score every record of `reader` and return the Result.
+
+    Ctrl-C ends it with what there is so far; what was written stays under PATH.partial.
+    """
+    multi_label = reader.needs.multi_label
+    result = Result(
+        len(reader), MeanAveragePrecision() if multi_label else Accuracy(settings.top_k)
+    )
+    with contextlib.suppress(_Ended), contextlib.ExitStack() as stack:
+        failures = stack.enter_context(FailureList(settings.failures))
+        write = stack.enter_context(complete_csv(settings.output, header(settings, reader)))
+        every = settings.display_iter * settings.batch_size
+        progress = stack.enter_context(Progress(len(reader), unit='videos', every=every))
+        try:
+            for sample, outputs in predict(reader, engine, batch_size=settings.batch_size):
+                if outputs is None:
+                    _fail(sample, failures, result, settings)
+                else:
+                    probabilities = outputs[engine.network.prediction]
+                    score = score_video(
+                        probabilities, sample.labels, aggregation=settings.aggregation
+                    )
+                    result.score.add(score)
+                    result.scored += 1
+                    write(row(sample, score, settings))
+                progress.step('' if multi_label else result.score)
+        except KeyboardInterrupt:
+            result.ended = 'interrupted'
+            raise _Ended from None
+    _require_every_record(result)
+    return result
+
+
+class _Ended(Exception):
+    """Leaves the run early, so that the output keeps its partial name."""
+
+
+def _fail(sample, failures, result, settings):
+    failures.add(sample)
+    result.failed += 1
+    log.warning('%s failed: %s', sample.name, sample.failure)
+    if settings.stop_at_failure:
+        result.ended = f'{sample.name} failed'
+        raise _Ended
+
+
+def _require_every_record(result):
+    if result.ended is None and result.scored + result.failed != result.records:
+        raise InputError(
+            f'the database changed during the run: {result.records} records at its start, '
+            f'{result.scored} scored and {result.failed} failed'
+        )
+
+
+def header(settings, reader):
+    """Column names of the predictions."""
+    top = range(1, min(settings.top_k, reader.needs.num_labels) + 1)
+    classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
+    return ['key', 'video', 'label', *classes, 'clips_right', 'clips']
+
+
+def row(sample, score, settings):
+    """One video's key, id or path, labels, best classes, clips right of clips."""
+
+    def name(label):
+        return settings.class_names[label] if settings.class_names else label
+
+    video = sample.path or ('' if sample.video_id is None else sample.video_id)
+    best = [(name(c), f'{score.probabilities[c]:.6f}') for c in score.ranking[: settings.top_k]]
+    labels = ' '.join(str(name(label)) for label in sample.labels)
+    return [
+        sample.key,
+        video,
+        labels,
+        *[v for pair in best for v in pair],
+        score.clips_right,
+        score.num_clips,
+    ]
+
+
+def read_class_names(path, num_labels):
+    """Return the class names in the text file `path`, one a line, as many as the network has."""
+    names = tuple(pathlib.Path(path).read_text(encoding='utf-8').splitlines())
+    if len(names) != num_labels:
+        raise InputError(f'{path} names {len(names)} classes; num_labels is {num_labels}')
+    return names

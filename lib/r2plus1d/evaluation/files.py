@@ -1,0 +1,62 @@
+"""CSV files of results: each appears under its name only when it is complete."""
+
+import contextlib
+import csv
+import pathlib
+
+
+@contextlib.contextmanager
+def complete_csv(path, header):
+    """Give a function that writes a row to the CSV at `path`, or to nothing if `path` is None.
+
+    Rows go to PATH.partial. It takes the name `path` when the block ends well, and stays, with
+    the rows so far, when it does not.
+    """
+    if path is None:
+        yield lambda row: None
+        return
+    path = pathlib.Path(path)
+    partial = path.with_name(f'{path.name}.partial')
+    with partial.open('w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        yield writer.writerow
+    partial.replace(path)
+
+
+class FailureList:
+    """The records that could not be used: `record,path,reason` a line, flushed as they come.
+
+    The file is made at the first failure. One that an earlier run left is removed at the start,
+    so that what is found there afterwards is of this run.
+    """
+
+    HEADER = ('record', 'path', 'reason')
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.count = 0
+        self._file = None
+        if self._is_ours():
+            self.path.unlink()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, sample):
+        if self._file is None:
+            self._file = self.path.open('w', newline='', encoding='utf-8')
+            csv.writer(self._file).writerow(self.HEADER)
+        csv.writer(self._file).writerow([sample.key, sample.path or '', sample.failure])
+        self._file.flush()
+        self.count += 1
+
+    def _is_ours(self):
+        if not self.path.is_file():
+            return False
+        with self.path.open(encoding='utf-8', errors='replace') as file:
+            return file.readline().strip() == ','.join(self.HEADER)

@@ -1,0 +1,96 @@
+"""Clip and video accuracy of a network on a video database."""
+
+import logging
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.engines import open_engine
+from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate, read_class_names
+from r2plus1d.models import summary, weights
+from r2plus1d.video.reader import ClipReader
+
+log = logging.getLogger(__name__)
+
+SCORING = {
+    'num_iter': (options.integer(0), 0, 'batches to run; 0: the whole database'),
+    'top_k': (options.integer(1), 5, 'k of the second video accuracy'),
+    'aggregation': (options.AGGREGATION, 'mean', 'over the clips of a video'),
+    'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
+    'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
+    'failures': (
+        pathlib.Path,
+        None,
+        'CSV of failed records; failures.csv beside --output if left out',
+    ),
+    'max_failures': (options.integer(0), 0, 'exit status 3 if more records fail'),
+    'on_error': (
+        options.one_of('continue', 'fail'),
+        'continue',
+        'fail: end at the first failed record',
+    ),
+    'display_iter': (options.integer(1), 10, 'batches between two lines of progress in a log'),
+}
+GROUPS = (
+    options.DATABASE,
+    options.WEIGHTS,
+    options.NETWORK,
+    options.CLIPS,
+    options.DEVICES,
+    SCORING,
+)
+
+
+def main():
+    args = options.parse(__doc__, *GROUPS)
+    network, clips, devices = (
+        options.network(args),
+        options.clip_settings(args),
+        options.devices(args),
+    )
+    settings = evaluation_settings(args, batch_size=args.batch_size * len(devices.ids))
+    parameters = weights.load(args.load_model_path, args.db_type, network)
+    limit = args.num_iter * settings.batch_size or None
+    with ClipReader(
+        args.test_data, clips, options.record_needs(args), threads=args.num_decode_threads,
+        ahead=settings.batch_size, limit=limit,
+    ) as reader, open_engine(
+        network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+    ) as engine:  # fmt: skip
+        log.info('%s on %d videos of %s, on %s', network.name, len(reader), args.test_data, devices)
+        engine.load(parameters)
+        result = evaluate(reader, engine, settings)
+    return report(result, network, args.max_failures, settings.failures)
+
+
+def evaluation_settings(args, *, batch_size):
+    beside = args.output.parent if args.output else pathlib.Path()
+    return EvaluationSettings(
+        batch_size=batch_size,
+        aggregation=args.aggregation,
+        top_k=args.top_k,
+        output=args.output,
+        class_names=read_class_names(args.labels, args.num_labels) if args.labels else None,
+        failures=args.failures or beside / 'failures.csv',
+        stop_at_failure=args.on_error == 'fail',
+        display_iter=args.display_iter,
+    )
+
+
+def report(result, network, max_failures, failures):
+    """Print the totals and return the exit status."""
+    if result.ended:
+        rest = result.records - result.scored - result.failed
+        print(f'partial: {result.ended}, {rest} of {result.records} videos not reached')
+    if result.failed:
+        log.warning('%d records failed; they are listed in %s', result.failed, failures)
+    multiply_adds, parameters = summary.totals(network)
+    print(f'videos: {result.records}, scored: {result.scored}, failed: {result.failed}')
+    print(f'Test accuracy: {result.score}')
+    print(f'FLOPs: {multiply_adds / 1e9:.3f}, params: {parameters / 1e6:.3f}')
+    if result.ended == 'interrupted':
+        return cli.INTERRUPTED
+    return cli.TOO_MANY_FAILURES if result.ended or result.failed > max_failures else 0
+
+
+if __name__ == '__main__':
+    cli.run(main)
