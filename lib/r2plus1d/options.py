@@ -30,6 +30,17 @@ def integer(low):
     return convert
 
 
+def number(text):
+    """An argparse type: a float above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number') from None
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return value
+
+
 def bit(text):
     """An argparse type: 0 or 1, as a bool."""
     if text not in ('0', '1'):
@@ -94,6 +105,7 @@ NETWORK = {
     'flow_data_type': (FLOW_DATA_TYPE, 'xy', 'channels of the optical flow'),
     'multi_label': (bit, False, '1: several labels a video, a sigmoid head'),
     'pred_layer_name': (str, None, 'name of the last layer, last_out_L{num_labels} when left out'),
+    'width': (number, 1.0, 'factor of every number of channels, for small networks'),
     'use_dropout': (bit, False, '1: dropout before the last layer (has no effect in inference)'),
 }
 
@@ -123,7 +135,7 @@ CLIPS = {
     'frame_gap_of': (integer(1), 2, 'frames between the two of which the flow is computed'),
     'do_flow_aggregation': (bit, False, '1: follow the flow frame by frame over the gap'),
     'decode_type': (DECODE_TYPE, 'uniform', 'which clips of a video'),
-    'clip_per_video': (integer(1), 10, 'clips of a video'),
+    'clip_per_video': (integer(1), None, 'clips of a video; 10 when left out, 1 unless uniform'),
     'clip_start_positions': (integers, [], 'first frames of the clips, replacing the uniform ones'),
     'crop_per_clip': (integer(1), 1, 'crops of a clip, evenly along its longer side'),
     'random_crop': (bit, False, '1: crop anywhere instead of at the centre'),
@@ -192,6 +204,7 @@ def network(args):
         multi_label=args.multi_label,
         pred_layer_name=args.pred_layer_name,
         use_dropout=args.use_dropout,
+        width=args.width,
     )
 
 
@@ -207,7 +220,7 @@ def clip_settings(args):
         rate=args.sampling_rate_of if optical_flow else args.sampling_rate_rgb,
         flow=flow if optical_flow else None,
         decode_type=args.decode_type,
-        clips=args.clip_per_video,
+        clips=args.clip_per_video or (10 if args.decode_type == 'uniform' else 1),
         clip_starts=tuple(args.clip_start_positions),
         video_res_type=args.video_res_type,
         scale_w=args.scale_w,
@@ -228,6 +241,8 @@ def record_needs(args):
     """Return the RecordNeeds that parsed options of the groups NETWORK and DATABASE ask for."""
     from r2plus1d.video.reader import RecordNeeds
 
+    if args.multi_label and args.num_labels is None:
+        raise InputError('multi_label=1 needs num_labels')
     return RecordNeeds(args.num_labels, args.use_local_file, args.multi_label, args.get_video_id)
 
 

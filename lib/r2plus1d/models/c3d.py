@@ -10,7 +10,7 @@ GROUPS = (
     ((('conv4a', 512), ('conv4b', 512)), 'pool4', (2, 2, 2)),
     ((('conv5a', 512), ('conv5b', 512)), 'pool5', (2, 2, 2)),
 )
-POOLED_SIZE = 512 * 1 * 3 * 3  # pool5 of 16 x 112 x 112
+POOLED_PLACES = 1 * 3 * 3  # of pool5 for an input of 16 x 112 x 112
 FC_SIZE = 4096
 
 
@@ -19,10 +19,12 @@ def build(layers, network):
     blob, channels = 'data', network.num_channels
     for convs, pool, kernel in GROUPS:
         for name, filters in convs:
+            filters = network.channels(filters)
             blob = layers.conv(blob, name, channels, filters, KERNEL, pad=PAD, bias=True)
             blob = layers.relu(layers.bn(blob, f'{name}_bn', filters))
             channels = filters
         blob = layers.max_pool(blob, pool, kernel)
-    for name, size in (('fc6', POOLED_SIZE), ('fc7', FC_SIZE)):
-        blob = layers.dropout(layers.relu(layers.fc(blob, name, size, FC_SIZE)))
-    return blob, FC_SIZE
+    width = network.channels(FC_SIZE)
+    for name, size in (('fc6', channels * POOLED_PLACES), ('fc7', width)):
+        blob = layers.dropout(layers.relu(layers.fc(blob, name, size, width)))
+    return blob, width

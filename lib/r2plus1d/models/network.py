@@ -23,6 +23,7 @@ class Network:
         multi_label: a sigmoid head over 0/1 labels instead of softmax over a class index.
         pred_layer_name: name of the last layer; None is `last_out_L{num_labels}`.
         use_dropout: dropout before the last layer (training form only; C3D always has its own).
+        width: factor of every number of channels; the published networks' is 1.
 
     Raises:
         InputError: a setting that no network has; the message names the ones that are known.
@@ -37,6 +38,7 @@ class Network:
     multi_label: bool = False
     pred_layer_name: str = None
     use_dropout: bool = False
+    width: float = 1.0
 
     def __post_init__(self):
         known = sorted([*ARCHITECTURES, C3D])
@@ -54,6 +56,7 @@ class Network:
             f'known depths: {depths}',
         )
         _require(self.num_channels >= 1, 'num_channels', self.num_channels, 'at least 1')
+        _require(0 < self.width <= 4, 'width', self.width, 'above 0, at most 4')
         _require(self.num_labels >= 1, 'num_labels', self.num_labels, 'at least 1')
         if self.is_c3d:
             given = (self.clip_length, self.crop_size)
@@ -67,6 +70,10 @@ class Network:
         sizes = ' or '.join(map(str, CROP_SIZES))
         _require(self.crop_size in CROP_SIZES, 'crop_size', self.crop_size, sizes)
 
+    def channels(self, count):
+        """Return a layer's published number of channels at this network's width."""
+        return max(1, round(count * self.width))
+
     @property
     def is_c3d(self):
         return self.architecture == C3D
@@ -74,7 +81,8 @@ class Network:
     @property
     def name(self):
         """The ModelHelper's name, as the original formed it: r2plus1d_18_8."""
-        return f'{self.architecture}_{self.depth}_{self.clip_length}'
+        narrow = '' if self.width == 1 else f'_w{self.width:g}'
+        return f'{self.architecture}_{self.depth}_{self.clip_length}{narrow}'
 
     @property
     def logits(self):

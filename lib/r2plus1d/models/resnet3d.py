@@ -8,7 +8,8 @@ STEM_MIDDLE = 45  # the paper's choice; middle_filters() would give 83 for three
 TOTAL_SPATIAL_STRIDE = 16
 KERNEL = 3
 STEM_KERNEL = 7
-CLIP_KERNELS = {'2d': 1, '3d': KERNEL, '2+1d': KERNEL}
+STEM_STRIDE = (1, 2, 2)
+CLIP_KERNELS = {'2d': 1, '3d': KERNEL}
 
 
 def middle_filters(channels, filters, *, t=KERNEL, d=KERNEL):
@@ -23,14 +24,14 @@ def build(layers, network):
     """Add the network up to its pooled features; returns their blob `final_avg` and its width."""
     stem, *stages = ARCHITECTURES[network.architecture]
     blob = _stem(layers, stem, network)
-    index, channels = 0, STEM_FILTERS
-    for stage, kind, filters, blocks in zip(
-        range(2, 6), stages, STAGE_FILTERS, BLOCKS[network.depth]
-    ):
-        for block in range(blocks):
+    index, channels = 0, network.channels(STEM_FILTERS)
+    blocks = BLOCKS[network.depth]
+    for stage, (kind, filters, count) in enumerate(zip(stages, STAGE_FILTERS, blocks), 2):
+        for block in range(count):
             downsample = stage > 2 and block == 0
-            blob = _block(layers, blob, index, kind, channels, filters, downsample)
-            index, channels = index + 1, filters
+            width = network.channels(filters)
+            blob = _block(layers, blob, index, kind, channels, width, downsample)
+            index, channels = index + 1, width
     size = network.crop_size // TOTAL_SPATIAL_STRIDE
     length = final_length(network.clip_length, stem, stages)
     return layers.average_pool(blob, 'final_avg', (length, size, size)), channels
@@ -45,20 +46,23 @@ def final_length(clip_length, stem, stages):
 
 
 def _stem(layers, kind, network):
-    channels = network.num_channels
-    spatial = {'stride': (1, 2, 2), 'pad': (0, 3, 3)}
+    channels, filters = network.num_channels, network.channels(STEM_FILTERS)
     if kind == '2+1d':
-        blob = layers.conv('data', 'conv1_middle', channels, STEM_MIDDLE, _square(1), **spatial)
-        blob = layers.relu(layers.bn(blob, 'conv1_middle_spatbn_relu', STEM_MIDDLE))
-        blob = layers.conv(blob, 'conv1', STEM_MIDDLE, STEM_FILTERS, (KERNEL, 1, 1), pad=(1, 0, 0))
-    elif kind == 'clip':
-        kernel = _square(network.clip_length)
-        blob = layers.conv('data', 'conv1', channels, STEM_FILTERS, kernel, **spatial)
+        middle, square, pad = (
+            network.channels(STEM_MIDDLE),
+            (1, STEM_KERNEL, STEM_KERNEL),
+            (0, 3, 3),
+        )
+        blob = layers.conv(
+            'data', 'conv1_middle', channels, middle, square, stride=STEM_STRIDE, pad=pad
+        )
+        blob = layers.relu(layers.bn(blob, 'conv1_middle_spatbn_relu', middle))
+        blob = layers.conv(blob, 'conv1', middle, filters, (KERNEL, 1, 1), pad=(1, 0, 0))
     else:
-        t = CLIP_KERNELS[kind]
-        spatial['pad'] = (t // 2, 3, 3)
-        blob = layers.conv('data', 'conv1', channels, STEM_FILTERS, _square(t), **spatial)
-    return layers.relu(layers.bn(blob, 'conv1_spatbn_relu', STEM_FILTERS))
+        t = network.clip_length if kind == 'clip' else CLIP_KERNELS[kind]
+        kernel, pad = (t, STEM_KERNEL, STEM_KERNEL), (0 if kind == 'clip' else t // 2, 3, 3)
+        blob = layers.conv('data', 'conv1', channels, filters, kernel, stride=STEM_STRIDE, pad=pad)
+    return layers.relu(layers.bn(blob, 'conv1_spatbn_relu', filters))
 
 
 def _block(layers, blob, index, kind, channels, filters, downsample):
@@ -95,7 +99,3 @@ def _conv_bn(layers, blob, block, number, kind, channels, filters, strides):
         stride, pad = (temporal, spatial, spatial), (t // 2, 1, 1)
         blob = layers.conv(blob, conv, channels, filters, (t, 3, 3), stride=stride, pad=pad)
     return layers.bn(blob, bn, filters)
-
-
-def _square(t):
-    return (t, STEM_KERNEL, STEM_KERNEL)

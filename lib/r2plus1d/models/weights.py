@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import pickle
 import re
 
 import numpy as np
@@ -105,6 +106,33 @@ def match(blobs, shapes, *, source):
     if unused:
         log.warning('%s: %d blobs are not used: %s', source, len(unused), _listed(unused))
     return fitted
+
+
+def random_parameters(network, seed):
+    """Return seeded random parameters of `network`, {blob: array}, to try things without weights.
+
+    Convolution and FC weights are He-normal; biases and running means 0, scales and variances 1.
+    """
+    parameters = {}
+    for name, shape in parameter_shapes(network).items():
+        rng = np.random.default_rng([seed, *name.encode()])
+        if name.endswith(('_s', '_riv')) or name == 'pred_logit_w':
+            parameters[name] = np.ones(shape, np.float32)
+        elif name.endswith(('_b', '_rm')):
+            parameters[name] = np.zeros(shape, np.float32)
+        else:
+            scale = np.float32(np.sqrt(2 / np.prod(shape[1:])))
+            parameters[name] = rng.standard_normal(shape, np.float32) * scale
+    return parameters
+
+
+def save_pickle(path, blobs):
+    """Write {blob: array} as a pickle that Python 2 and 3 read, complete or not at all."""
+    path = pathlib.Path(path)
+    partial = path.with_name(f'{path.name}.partial')
+    with partial.open('wb') as file:
+        pickle.dump({'blobs': blobs}, file, protocol=2)
+    partial.replace(path)
 
 
 def fit(array, shape):

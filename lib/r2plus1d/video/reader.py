@@ -23,12 +23,12 @@ class RecordNeeds:
 
     Attributes:
         use_local_file: the database holds paths of videos, not videos.
-        num_labels: labels are 0 to num_labels - 1.
+        num_labels: labels are 0 to num_labels - 1; None leaves them unchecked.
         multi_label: a record may have several labels; otherwise it has one.
         video_id: a video id is needed.
     """
 
-    num_labels: int
+    num_labels: typing.Optional[int]
     use_local_file: bool = False
     multi_label: bool = False
     video_id: bool = False
@@ -144,7 +144,7 @@ def _require(record, path, needs):
     if len(record.labels) > 1 and not needs.multi_label:
         raise RecordError(f'{len(record.labels)} labels; --multi_label=1 takes several')
     for label in record.labels:
-        if not 0 <= label < needs.num_labels:
+        if needs.num_labels is not None and not 0 <= label < needs.num_labels:
             raise RecordError(f'label {label} is out of range: 0 to {needs.num_labels - 1}')
     if needs.video_id and record.video_id is None:
         raise RecordError('no video id, which get_video_id asks for')
