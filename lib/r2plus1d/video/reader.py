@@ -12,7 +12,8 @@ import numpy as np
 
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video.clips import Clips, read_clips
-from r2plus1d.video.record import Database, check_kind, decode, holds_path
+from r2plus1d.video.database import Database, check_kind
+from r2plus1d.video.record import decode, holds_path
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Builds a database (LMDB) of the videos that a CSV list names, or of their paths."""
+
+import logging
+import os
+import pathlib
+import random
+import sys
+import time
+
+from tqdm import tqdm
+
+from r2plus1d import cli, options
+from r2plus1d.errors import InputError
+from r2plus1d.video import lists
+from r2plus1d.video.database import DATA_FILE, DatabaseWriter, check_output
+from r2plus1d.video.record import MAX_VIDEO_BYTES, Record
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30
+
+OPTIONS = {
+    'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and more'),
+    'output_file': (pathlib.Path, options.REQUIRED, 'folder of the database to be made'),
+    'use_list': (options.bit, False, '1: store the paths of the videos, not the videos'),
+    'use_video_id': (options.bit, False, '1: store the column video_id'),
+    'use_start_frame': (options.bit, False, '1: store the column start_frm; needs --use_list=1'),
+    'shuffle': (options.bit, True, '0: keep the order of the list'),
+    'seed': (options.integer(0), 0, 'seed of the shuffle'),
+    'overwrite': (options.bit, False, '1: replace an existing database'),
+}  # fmt: skip
+
+
+def main():
+    args = options.parse(__doc__, OPTIONS)
+    if args.use_start_frame and not args.use_list:
+        raise InputError('--use_start_frame=1 needs --use_list=1')
+    check_output(args.output_file, args.overwrite)
+    rows = lists.read_rows(
+        args.list_file,
+        use_start_frame=args.use_start_frame,
+        use_video_id=args.use_video_id,
+        max_video_bytes=None if args.use_list else MAX_VIDEO_BYTES,
+    )
+    if args.use_list and not all(pathlib.Path(row.video).is_absolute() for row in rows):
+        log.warning(
+            'relative paths are stored as they are: they hold from %s only', pathlib.Path.cwd()
+        )
+    if args.shuffle:
+        random.Random(args.seed).shuffle(rows)
+    with DatabaseWriter(args.output_file, len(rows), overwrite=args.overwrite) as writer:
+        for row in progress(rows):
+            writer.add(record(row, args.use_list))
+    size = (args.output_file / DATA_FILE).stat().st_size
+    print(f'wrote {len(rows)} records ({size / 1e6:.1f} MB) to {args.output_file}')
+
+
+def record(row, use_list):
+    video = os.fsencode(row.video) if use_list else pathlib.Path(row.video).read_bytes()
+    return Record(video, row.labels, row.start_frame, row.video_id)
+
+
+def progress(rows):
+    """Yield the rows: with a bar on a terminal, with a line now and then in a log."""
+    if sys.stderr.isatty():
+        yield from tqdm(rows, unit=' records')
+        return
+    due = time.monotonic() + SECONDS_BETWEEN_LINES
+    for count, row in enumerate(rows):
+        now = time.monotonic()
+        if now >= due:
+            log.info('%d of %d records', count, len(rows))
+            due = now + SECONDS_BETWEEN_LINES
+        yield row
+
+
+if __name__ == '__main__':
+    cli.run(main)
