@@ -5,7 +5,6 @@ import pathlib
 
 from r2plus1d import cli, options
 from r2plus1d.video import show
-from r2plus1d.video.reader import ClipReader
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +21,7 @@ def main():
     args = options.parse(__doc__, *groups, num_labels=None)
     clips = options.clip_settings(args)
     show.check(raw=args.raw, output=args.output, sheet=args.sheet, settings=clips)
-    needs, threads = options.record_needs(args), args.num_decode_threads
-    limit = args.num_records or None
-    with ClipReader(args.test_data, clips, needs, threads=threads, limit=limit) as reader:
+    with options.open_reader(args, ahead=0, limit=args.num_records or None) as reader:
         shown = show.collect(reader)
         records = len(reader)
     if args.output:

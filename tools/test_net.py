@@ -7,7 +7,6 @@ from r2plus1d import cli, options
 from r2plus1d.engines import open_engine
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate, read_class_names
 from r2plus1d.models import summary, weights
-from r2plus1d.video.reader import ClipReader
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +41,16 @@ GROUPS = (
 
 def main():
     args = options.parse(__doc__, *GROUPS)
-    network, clips, devices = (
-        options.network(args),
-        options.clip_settings(args),
-        options.devices(args),
-    )
+    network, devices = options.network(args), options.devices(args)
     settings = evaluation_settings(args, batch_size=args.batch_size * len(devices.ids))
     parameters = weights.load(args.load_model_path, args.db_type, network)
     limit = args.num_iter * settings.batch_size or None
-    with ClipReader(
-        args.test_data, clips, options.record_needs(args), threads=args.num_decode_threads,
-        ahead=settings.batch_size, limit=limit,
-    ) as reader, open_engine(
-        network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
-    ) as engine:  # fmt: skip
+    with (
+        options.open_reader(args, settings.batch_size, limit=limit) as reader,
+        open_engine(
+            network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+        ) as engine,
+    ):
         log.info('%s on %d videos of %s, on %s', network.name, len(reader), args.test_data, devices)
         engine.load(parameters)
         result = evaluate(reader, engine, settings)

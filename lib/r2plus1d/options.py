@@ -246,6 +246,25 @@ def record_needs(args):
     return RecordNeeds(args.num_labels, args.use_local_file, args.multi_label, args.get_video_id)
 
 
+def open_reader(args, ahead, *, limit=None):
+    """Return the ClipReader that parsed options of DATABASE, NETWORK and CLIPS ask for.
+
+    Args:
+        ahead: videos that are kept ready for the next batch.
+        limit: read so many records only; None is all.
+    """
+    from r2plus1d.video.reader import ClipReader
+
+    return ClipReader(
+        args.test_data,
+        clip_settings(args),
+        record_needs(args),
+        threads=args.num_decode_threads,
+        ahead=ahead,
+        limit=limit,
+    )
+
+
 def devices(args):
     """Return the Devices that parsed options of the group DEVICES ask for."""
     from r2plus1d.engines import Devices

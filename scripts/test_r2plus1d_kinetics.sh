@@ -1,0 +1,50 @@
+#!/bin/sh
+# Clip and video accuracy of R(2+1)D-18 on clips of 8 frames, 10 a video: the first row of the
+# published table. Without TEST_DATA and MODEL: on the bundled sample. Arguments go to test_net.py.
+set -eu
+
+root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+
+TEST_DATA=${TEST_DATA:-}           # LMDB of videos, such as scripts/create_kinetics_lmdb.sh makes
+MODEL=${MODEL:-}                   # weights, such as tools/model_zoo.py --download=r2.5d_d18_l8 fetches
+MODEL_NAME=${MODEL_NAME:-r2plus1d} # the network that the weights are of
+MODEL_DEPTH=${MODEL_DEPTH:-18}
+CLIP_LENGTH=${CLIP_LENGTH:-8}
+NUM_LABELS=${NUM_LABELS:-400}
+CLIPS=${CLIPS:-10}                 # a video
+BATCH_SIZE=${BATCH_SIZE:-3}        # videos a device
+GPUS=${GPUS:-}                     # such as 0,1,2,3; empty: the CPU
+THREADS=${THREADS:-4}              # videos decoded at the same time
+USE_LOCAL_FILE=${USE_LOCAL_FILE:-0} # 1: the LMDB holds paths of videos
+SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
+
+python=$(sh "$root/scripts/setup.sh")
+
+if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
+    echo "test_r2plus1d_kinetics.sh: the bundled sample, with random weights: accuracy is chance." \
+        "For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8.pkl sh $0" >&2
+    TEST_DATA=$SAMPLE/test_lmdb
+    MODEL=$SAMPLE/random_r2plus1d_18_8_w0.125.pkl
+    NUM_LABELS=8
+    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh"
+    [ -f "$MODEL" ] || "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" \
+        --clip_length_rgb="$CLIP_LENGTH" --num_labels="$NUM_LABELS" --width=0.125
+    set -- --width=0.125 --labels="$SAMPLE/labels.txt" "$@"
+elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
+    echo "test_r2plus1d_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2
+    exit 2
+fi
+
+exec "$python" "$root/tools/test_net.py" \
+    --test_data="$TEST_DATA" \
+    --load_model_path="$MODEL" \
+    --model_name="$MODEL_NAME" \
+    --model_depth="$MODEL_DEPTH" \
+    --clip_length_rgb="$CLIP_LENGTH" \
+    --num_labels="$NUM_LABELS" \
+    --clip_per_video="$CLIPS" \
+    --batch_size="$BATCH_SIZE" \
+    --gpus="$GPUS" \
+    --num_decode_threads="$THREADS" \
+    --use_local_file="$USE_LOCAL_FILE" \
+    "$@"

@@ -1,0 +1,164 @@
+"""Decoding: the frames asked for, the pixels of one swscale call, and every way that it fails."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+
+from conftest import number_of
+from r2plus1d.errors import RecordError
+from r2plus1d.video import decode
+from r2plus1d.video.decode import Video
+
+SIZE = (171, 128)
+
+
+def numbers(pairs):
+    return {index: number_of(picture) for index, picture in pairs}
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'avi', 'mov', 'webm'])
+@pytest.mark.parametrize('in_memory', [False, True])
+def test_frames_are_the_ones_asked_for(make_video, suffix, in_memory):
+    path = make_video(40, suffix)
+    with Video(path.read_bytes() if in_memory else path) as video:
+        assert (video.width, video.height) == (160, 120)
+        assert video.count_packets() == video.count_frames() == 40
+        assert numbers(video.frames_at({0, 7, 39}, SIZE)) == {0: 0, 7: 7, 39: 39}
+        assert numbers(video.frames_at({12}, SIZE)) == {12: 12}  # the same video once more
+
+
+def test_order_is_that_of_presentation(make_video):
+    path = make_video(40, 'mp4', bf=3, g=12)
+    with av.open(str(path)) as container:
+        pts = [packet.pts for packet in container.demux() if packet.size]
+    assert pts != sorted(pts), 'no B-frames: this test shows nothing'
+    with Video(path) as video:
+        assert list(numbers(video.frames_at(set(range(40)), SIZE)).values()) == list(range(40))
+
+
+@pytest.mark.parametrize('size', [SIZE, (160, 120), (255, 191)])
+def test_pixels_are_those_of_one_conversion(make_video, size):
+    path = make_video(10)
+    with av.open(str(path)) as container:
+        expected = [
+            frame.to_ndarray(
+                format='rgb24', width=size[0], height=size[1], interpolation='FAST_BILINEAR'
+            )
+            for frame in container.decode(video=0)
+        ]
+    with Video(path) as video:
+        for index, picture in video.frames_at(set(range(10)), size):
+            assert picture.dtype == np.uint8
+            np.testing.assert_array_equal(picture, expected[index])
+
+
+def test_only_wanted_frames_are_converted(make_video, monkeypatch):
+    converted = []
+    converter = decode._converter
+
+    def counting(size):
+        convert = converter(size)
+        return lambda frame: converted.append(1) or convert(frame)
+
+    monkeypatch.setattr(decode, '_converter', counting)
+    with Video(make_video(40)) as video:
+        list(video.frames_at({3, 30}, SIZE, to_end=True))
+        assert (len(converted), video.num_decoded) == (2, 40)
+
+
+def test_decoding_stops_at_the_last_wanted_frame_unless_told(make_video):
+    with Video(make_video(40)) as video:
+        list(video.frames_at({3}, SIZE))
+        assert video.num_decoded == 4
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'avi', 'mkv', 'mov'])
+@pytest.mark.parametrize('start', [0, 1, 13, 25, 36])
+def test_a_clip_begins_at_its_start_frame(make_video, suffix, start):
+    b_frames = 0 if suffix == 'avi' else 2
+    with Video(make_video(40, suffix, g=12, bf=b_frames)) as video:
+        shown = numbers(video.frames_from(start, {0, 1, 3}, SIZE))
+    assert shown == {0: start, 1: start + 1, 3: start + 3}
+
+
+def test_an_avi_with_b_frames_begins_one_frame_early_as_in_video_input(make_video):
+    with Video(make_video(40, 'avi', g=12, bf=2)) as video:  # its timestamps begin at 1, not 0
+        assert numbers(video.frames_from(13, {0, 1}, SIZE)) == {0: 12, 1: 13}
+
+
+def test_a_late_start_decodes_from_the_keyframe_before_it(make_video):
+    with Video(make_video(60, g=12, bf=0, sc_threshold=0)) as video:
+        list(video.frames_from(50, {0}, SIZE))
+        fed = []
+        context = video._stream.codec_context
+        packets = decode._from_keyframe(video._demux(), 10**9)
+        fed = list(packets)
+    assert context.name == 'h264'
+    assert len(fed) <= 12
+
+
+def test_a_clip_that_runs_past_the_end_is_short(make_video):
+    with Video(make_video(40)) as video:
+        assert numbers(video.frames_from(38, {0, 1, 2}, SIZE)) == {0: 38, 1: 39}
+
+
+def test_at_most_max_frames_are_decoded(make_video, monkeypatch):
+    monkeypatch.setattr(decode, 'MAX_FRAMES', 25)
+    with Video(make_video(40)) as video:
+        assert video.count_packets() == video.count_frames() == 25
+
+
+def test_rotation_is_ignored(golden):
+    with Video(golden / 'videos' / 'video_90.mov') as video:
+        assert (video.width, video.height) == (568, 320)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(RecordError, match='missing file'):
+        Video(tmp_path / 'none.mp4')
+
+
+@pytest.mark.parametrize('content', [b'', b'no video at all', bytes(5000)])
+def test_not_a_video(tmp_path, content):
+    path = tmp_path / 'x.mp4'
+    path.write_bytes(content)
+    for source in (content, path):
+        with pytest.raises(RecordError, match=rf'not a video.*\b{len(content)} bytes'):
+            Video(source)
+
+
+def test_no_video_stream(audio_only):
+    with pytest.raises(RecordError, match='no video stream'):
+        Video(audio_only)
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'options', 'message'),
+    [
+        ('mp4', {}, 'not a video, or truncated'),
+        ('mp4', {'movflags': 'faststart'}, r'truncated: the file ends within frame \d+'),
+        ('avi', {}, r'truncated: the file ends within frame \d+'),
+        ('mkv', {}, r'truncated: its data ends at [\d.]+ s of 4.00 s'),
+        ('webm', {}, r'truncated: its data ends at [\d.]+ s of 4.00 s'),
+    ],
+)
+@pytest.mark.parametrize('kept', [0.5, 0.8])
+def test_truncated(make_video, suffix, options, message, kept):
+    whole = make_video(100, suffix, **options).read_bytes()
+    with pytest.raises(RecordError, match=message), Video(whole[: int(kept * len(whole))]) as video:
+        video.count_packets()
+
+
+def test_damaged_packets_are_counted_and_the_others_used(make_video):
+    content = bytearray(make_video(40, bf=0).read_bytes())
+    with av.open(io.BytesIO(bytes(content))) as container:
+        packet = [p for p in container.demux() if p.size][20]
+        place, size = packet.pos, packet.size
+    content[place : place + size] = b'\xff' * size
+    with Video(bytes(content)) as video:
+        found = numbers(video.frames_at(set(range(40)), SIZE))
+        assert video.num_undecodable == 1
+    assert video.num_decoded == len(found) == 39
+    assert (found[0], found[19]) == (0, 19)

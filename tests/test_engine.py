@@ -1,0 +1,79 @@
+"""The Caffe2 engine: the same rows on one device or several."""
+
+import numpy as np
+import pytest
+
+from r2plus1d.engines import Devices, open_engine
+from r2plus1d.errors import InputError
+from r2plus1d.models import weights
+from r2plus1d.models.network import Network
+
+pytest.importorskip('caffe2.python', reason='needs Caffe2')
+
+NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
+OUTPUTS = ('softmax', 'final_avg')
+PARAMETERS = weights.random_parameters(NETWORK, 0)
+CLIPS = np.random.default_rng(0).standard_normal((7, *NETWORK.data_shape), np.float32)
+
+
+def run(replicas, clips=CLIPS):
+    devices = Devices('cpu', tuple(range(replicas)))
+    with open_engine(NETWORK, devices=devices, outputs=OUTPUTS) as engine:
+        engine.load(PARAMETERS)
+        return engine.run(clips, np.zeros(len(clips), np.int32))
+
+
+@pytest.fixture(scope='module')
+def alone():
+    return run(1)
+
+
+def test_shapes(alone):
+    assert alone['softmax'].shape == (7, 7)
+    assert alone['final_avg'].shape == (7, 64, 1, 1, 1)
+    np.testing.assert_allclose(alone['softmax'].sum(axis=1), 1, rtol=1e-5)
+    assert len(np.unique(alone['softmax'].round(4), axis=0)) == 7, 'clips are not told apart'
+
+
+@pytest.mark.parametrize('replicas', [2, 3])
+@pytest.mark.parametrize('clips', [1, 2, 5, 7])
+def test_replicas_give_the_rows_of_one(alone, replicas, clips):
+    several = run(replicas, CLIPS[:clips])
+    for name in OUTPUTS:
+        assert several[name].shape == alone[name][:clips].shape
+        np.testing.assert_allclose(several[name], alone[name][:clips], rtol=1e-5, atol=1e-6)
+
+
+def test_two_engines_do_not_meet(alone):
+    other = weights.random_parameters(NETWORK, 1)
+    with (
+        open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS) as first,
+        open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS) as second,
+    ):
+        first.load(PARAMETERS)
+        second.load(other)
+        labels = np.zeros(len(CLIPS), np.int32)
+        np.testing.assert_array_equal(first.run(CLIPS, labels)['softmax'], alone['softmax'])
+        assert not np.allclose(second.run(CLIPS, labels)['softmax'], alone['softmax'])
+
+
+def test_multi_label():
+    network = Network('r2d', 10, clip_length=8, num_labels=4, width=0.125, multi_label=True)
+    with open_engine(network, devices=Devices(), outputs=['prob']) as engine:
+        engine.load(weights.random_parameters(network, 0))
+        prob = engine.run(CLIPS, np.zeros((7, 4), np.int32))['prob']
+    assert prob.shape == (7, 4)
+    assert ((prob > 0) & (prob < 1)).all()
+
+
+def test_an_unknown_output_is_refused():
+    with pytest.raises(InputError, match='no blob comp_99_sum_2; tools/show_net.py'):
+        open_engine(NETWORK, devices=Devices(), outputs=['comp_99_sum_2'])
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    from caffe2.python import workspace
+
+    absent = workspace.NumGpuDevices() if workspace.has_gpu_support else 0
+    with pytest.raises(InputError, match=f'gpus is {absent}; Caffe2 sees {absent} here'):
+        open_engine(NETWORK, devices=Devices('gpu', (absent,)), outputs=OUTPUTS)

@@ -1,0 +1,263 @@
+"""tools/test_net.py and its script, run as a user runs them."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from conftest import ROOT
+from r2plus1d.models import weights
+from r2plus1d.models.network import Network
+
+pytest.importorskip('caffe2.python', reason='needs Caffe2')
+
+NETWORK = Network('r2d', 10, clip_length=8, num_labels=7, width=0.125)
+FLAGS = (
+    '--model_name=r2d',
+    '--model_depth=10',
+    '--clip_length_rgb=8',
+    '--num_labels=7',
+    '--width=0.125',
+    '--clip_per_video=3',
+)
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp('model') / 'weights.pkl'
+    weights.save_pickle(path, weights.random_parameters(NETWORK, 0))
+    return path
+
+
+@pytest.fixture
+def database(make_video, make_database):
+    """Eleven videos, of which the fourth and the ninth cannot be used."""
+    records = [(make_video(20 + i, seed=i).read_bytes(), i % 7, None, 1000 + i) for i in range(11)]
+    records[3] = (b'\0no video', 3, None, 1003)
+    records[8] = (records[8][0], 7, None, 1008)
+    return make_database(records)
+
+
+@pytest.fixture
+def evaluate(run_tool, model):
+    def run(database, *arguments, **options):
+        flags = [f'--test_data={database}', f'--load_model_path={model}', *FLAGS, *arguments]
+        return run_tool('tools/test_net.py', *flags, **options)
+
+    return run
+
+
+def accuracies(result):
+    pattern = r'Test accuracy: clip: ([\d.]+), top 1: ([\d.]+), top(\d+): ([\d.]+)'
+    return re.search(pattern, result.stdout).groups()
+
+
+def rows_of(path):
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_it_ends_with_the_totals(evaluate, database, tmp_path):
+    result = evaluate(database)
+    lines = result.stdout.splitlines()
+    assert lines[-3] == 'videos: 11, scored: 9, failed: 2'
+    assert lines[-2].startswith('Test accuracy: clip: ')
+    assert re.fullmatch(r'FLOPs: 0\.0\d\d, params: 0\.0\d\d', lines[-1])
+    assert len(lines) == 3
+    assert result.returncode == 3
+    assert 'Traceback' not in result.stderr
+    assert 'record 08 failed: label 7 is out of range: 0 to 6' in result.stderr
+    failures = rows_of(tmp_path / 'failures.csv')
+    assert [row['record'] for row in failures] == ['03', '08']
+    assert failures[0]['reason'].startswith('not a video')
+
+
+def test_failures_up_to_the_bound_are_no_error(evaluate, database):
+    assert evaluate(database, '--max_failures=1').returncode == 3
+    assert evaluate(database, '--max_failures=2').returncode == 0
+
+
+def test_stopping_at_the_first_failure(evaluate, database, tmp_path):
+    result = evaluate(database, '--on_error=fail', '--batch_size=1', '--output=p.csv')
+    assert result.returncode == 3
+    assert result.stdout.startswith('partial: record 03 failed, 7 of 11 videos not reached\n')
+    assert 'videos: 11, scored: 3, failed: 1' in result.stdout
+    assert not (tmp_path / 'p.csv').exists()
+    assert len(rows_of(tmp_path / 'p.csv.partial')) == 3
+
+
+def test_failures_of_an_earlier_run_do_not_stay(
+    evaluate, database, make_video, make_database, tmp_path
+):
+    assert evaluate(database).returncode == 3
+    good = make_database([(make_video(20).read_bytes(), 1)], name='good')
+    assert evaluate(good).returncode == 0
+    assert not (tmp_path / 'failures.csv').exists()
+
+
+@pytest.fixture
+def reference(evaluate, database, tmp_path):
+    evaluate(database, '--output=reference.csv')
+    return rows_of(tmp_path / 'reference.csv')
+
+
+def test_predictions(reference):
+    assert [row['key'] for row in reference] == [f'{i:02}' for i in range(11) if i not in (3, 8)]
+    assert [row['video'] for row in reference] == [str(1000 + int(r['key'])) for r in reference]
+    for row in reference:
+        probabilities = [float(row[f'probability{k}']) for k in range(1, 6)]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert len({row[f'top{k}'] for k in range(1, 6)}) == 5
+        assert row['clips'] == '3'
+        assert 0 <= int(row['clips_right']) <= 3
+    assert len({row['probability1'] for row in reference}) > 5, 'videos are not told apart'
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('--batch_size=1',),
+        ('--batch_size=2', '--cpu_replicas=2'),
+        ('--batch_size=100', '--num_decode_threads=1'),
+        ('--batch_size=3', '--cpu_replicas=3'),
+    ],
+)
+def test_totals_do_not_depend_on_batches_and_devices(
+    evaluate, database, reference, tmp_path, arguments
+):
+    result = evaluate(database, '--output=other.csv', *arguments)
+    assert 'videos: 11, scored: 9, failed: 2' in result.stdout
+    for row, expected in zip(rows_of(tmp_path / 'other.csv'), reference):
+        assert row['key'] == expected['key']
+        assert row['clips_right'] == expected['clips_right']
+        for k in range(1, 6):
+            assert row[f'top{k}'] == expected[f'top{k}']
+            assert float(row[f'probability{k}']) == pytest.approx(
+                float(expected[f'probability{k}']), abs=2e-6
+            )
+
+
+def test_accuracy_is_that_of_the_predictions(evaluate, database, reference):
+    clip, top1, k, topk = accuracies(evaluate(database))
+    right = [row['top1'] == row['label'] for row in reference]
+    within = [row['label'] in [row[f'top{i}'] for i in range(1, 6)] for row in reference]
+    clips = sum(int(row['clips_right']) for row in reference)
+    assert k == '5'
+    assert float(top1) == pytest.approx(np.mean(right), abs=1e-5)
+    assert float(topk) == pytest.approx(np.mean(within), abs=1e-5)
+    assert float(clip) == pytest.approx(clips / 27, abs=1e-5)
+
+
+def test_a_number_of_batches(evaluate, database):
+    result = evaluate(database, '--num_iter=2', '--batch_size=1')
+    assert 'videos: 2, scored: 2, failed: 0' in result.stdout
+    assert result.returncode == 0
+
+
+def test_class_names(evaluate, database, tmp_path):
+    names = tmp_path / 'names.txt'
+    names.write_text('\n'.join('abcdefg'))
+    evaluate(database, '--output=p.csv', f'--labels={names}')
+    rows = rows_of(tmp_path / 'p.csv')
+    assert [row['label'] for row in rows] == [*'abc', *'efga', *'cd']
+    assert {row['top1'] for row in rows} <= set('abcdefg')
+    names.write_text('a\nb')
+    result = evaluate(database, f'--labels={names}')
+    assert result.returncode == 1
+    assert 'names 2 classes; num_labels is 7' in result.stderr
+
+
+def test_a_log_gets_sparse_lines(evaluate, database):
+    result = evaluate(database, '--batch_size=2', '--display_iter=2')
+    progress = [line for line in result.stderr.splitlines() if ' left' in line]
+    assert len(progress) == 2
+    assert re.match(r'4 of 11 videos, clip: [\d.]+, top 1: .*, \d\d:\d\d left', progress[0])
+
+
+def test_multi_label(run_tool, make_video, make_database, tmp_path):
+    network = Network('r2d', 10, 8, num_labels=4, width=0.125, multi_label=True)
+    path = tmp_path / 'weights.pkl'
+    weights.save_pickle(path, weights.random_parameters(network, 0))
+    records = [(make_video(20, seed=i).read_bytes(), (0, 1 + i % 3)) for i in range(4)]
+    flags = [*FLAGS, '--num_labels=4', '--multi_label=1', f'--load_model_path={path}']
+    result = run_tool('tools/test_net.py', f'--test_data={make_database(records)}', *flags)
+    assert result.returncode == 0, result.stderr
+    value = re.search(r'Test accuracy: mean average precision: ([\d.]+)', result.stdout)
+    assert 0.25 <= float(value.group(1)) <= 1  # class 0 is in every video: its precision is 1
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message', 'status'),
+    [
+        (['--test_data=none'], 'none does not exist', 1),
+        (['--load_model_path=none.pkl'], 'none.pkl: no such weight file', 1),
+        (['--num_labels=8'], 'missing (2): last_out_L8_w, last_out_L8_b', 1),
+        (['--model_depth=19'], 'model_depth is 19; known depths: 10, 16, 18, 26, 34', 1),
+        (['--clip_length_rgb=9'], 'clip_length is 9; a multiple of 8', 1),
+        (['--gpus=97'], 'gpus is 97; Caffe2 sees', 1),
+        (['--gpus=1,1'], 'gpus names a device twice', 1),
+        (['--num_channels=2'], 'num_channels is 2; the input has 3', 1),
+        (['--use_local_file=1'], 'leave out --use_local_file=1', 1),
+        (['--get_video_id=2'], "'2' is not 0 or 1", 2),
+        (['--model_name=resnet'], "'resnet' is unknown; known: r2d", 2),
+        (['--batch=4'], 'unrecognized arguments: --batch=4', 2),
+    ],
+)
+def test_mistakes_get_one_line(evaluate, database, arguments, message, status):
+    result = evaluate(database, *arguments)
+    assert result.returncode == status
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert message in result.stderr
+    assert result.stdout == ''
+
+
+def test_interrupting_keeps_what_there_is(database, model, make_video, make_database, tmp_path):
+    many = make_database([(make_video(40).read_bytes(), i % 7) for i in range(3000)], name='many')
+    arguments = [f'--test_data={many}', f'--load_model_path={model}', *FLAGS]
+    arguments += ['--output=p.csv', '--batch_size=1', '--display_iter=1']
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / 'tools/test_net.py'), *arguments],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while ' left' not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    scored = int(re.search(r'scored: (\d+)', stdout).group(1))
+    assert 0 < scored < 3000
+    assert stdout.startswith(f'partial: interrupted, {3000 - scored} of 3000 videos not reached')
+    assert 'Test accuracy: clip: ' in stdout
+    assert 'Traceback' not in stderr
+    assert len(rows_of(tmp_path / 'p.csv.partial')) == scored
+    assert not (tmp_path / 'p.csv').exists()
+
+
+@pytest.mark.skipif(shutil.which('dash') is None, reason='dash is not installed')
+def test_the_script_passes_its_variables_and_arguments_on(database, model, tmp_path):
+    environment = {**os.environ, 'TEST_DATA': str(database), 'MODEL': str(model), 'CLIPS': '2'}
+    environment.update(MODEL_NAME='r2d', MODEL_DEPTH='10', NUM_LABELS='7')
+    script = ROOT / 'scripts' / 'test_r2plus1d_kinetics.sh'
+
+    def run(*arguments):
+        return subprocess.run(
+            ['dash', str(script), '--width=0.125', *arguments], cwd=tmp_path, env=environment,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    result = run('--max_failures=2', '--output=p.csv')
+    assert result.returncode == 0, result.stderr
+    assert 'videos: 11, scored: 9, failed: 2' in result.stdout
+    assert rows_of(tmp_path / 'p.csv')[0]['clips'] == '2'
+    environment['MODEL'] = ''
+    result = run()
+    assert result.returncode == 2
+    assert 'set TEST_DATA (an LMDB) and MODEL' in result.stderr
