@@ -1,5 +1,6 @@
 """Tensors of a Caffe2 `minidb`, read as data: nothing that the file contains is run."""
 
+import math
 import pathlib
 import struct
 
@@ -29,23 +30,30 @@ def read_tensors(path):
         tensor = blob.tensor
         if blob.type != 'Tensor' or tensor.data_type not in DTYPES:
             continue  # the export keeps its nets and some strings beside the parameters
+        if blob.name not in arrays:
+            arrays[blob.name] = _empty(path, blob)
         field, dtype = DTYPES[tensor.data_type]
-        size = int(np.prod(tensor.dims, dtype=np.int64))
         values = np.asarray(getattr(tensor, field), dtype=dtype)
         begin = tensor.segment.begin if tensor.HasField('segment') else 0
-        array = arrays.setdefault(blob.name, np.empty(size, dtype).reshape(tensor.dims))
+        array = arrays[blob.name].reshape(-1)
         if begin < 0 or begin + len(values) > array.size:
-            raise InputError(
-                f'{path}: {blob.name} holds more values than its shape {list(tensor.dims)}'
-            )
-        array.reshape(-1)[begin : begin + len(values)] = (
-            values  # Caffe2 saves large tensors in pieces
-        )
+            dims = list(tensor.dims)
+            raise InputError(f'{path}: {blob.name} holds more values than its shape {dims}')
+        # Caffe2 saves large tensors in pieces
+        array[begin : begin + len(values)] = values
         filled[blob.name] = filled.get(blob.name, 0) + len(values)
     for name, array in arrays.items():
         if filled[name] != array.size:
             raise InputError(f'{path}: {name} is cut short: {filled[name]} of {array.size} values')
     return list(arrays.items())
+
+
+def _empty(path, blob):
+    """An array of the blob's shape, once that is known to be no invention of a damaged file."""
+    dims = list(blob.tensor.dims)
+    if min(dims, default=0) < 0 or math.prod(dims) > pathlib.Path(path).stat().st_size:
+        raise InputError(f'{path}: {blob.name} has the shape {dims}, more than the file holds')
+    return np.empty(dims, DTYPES[blob.tensor.data_type][1])
 
 
 def _blobs(path):

@@ -6,6 +6,7 @@ and plain containers only, so those few names are admitted and every other one i
 
 import codecs
 import collections
+import pathlib
 import pickle
 import re
 
@@ -21,16 +22,25 @@ def load(path):
         InputError: not a pickle, cut short, or one that names anything but arrays and containers.
     """
     try:
-        with open(path, 'rb') as file:
+        with pathlib.Path(path).open('rb') as file:
             return _finished(_ArrayUnpickler(file, encoding='latin1').load())
     except pickle.UnpicklingError as error:
-        raise InputError(f'{path}: {error}') from None
-    except (EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError, MemoryError,
-            OverflowError, RecursionError) as error:  # fmt: skip
-        # What pickle raises on bytes that are no pickle is not documented to be one type.
-        raise InputError(
-            f'{path} is not a readable pickle: {error or type(error).__name__}'
-        ) from None
+        raise InputError(f'{path}: {_printable(error)}') from None
+    except _OF_NO_PICKLE as error:
+        fault = _printable(error) or type(error).__name__
+        raise InputError(f'{path} is not a readable pickle: {fault}') from None
+
+
+# What pickle raises on bytes that are no pickle is not documented to be one type.
+_OF_NO_PICKLE = (
+    EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError, MemoryError,
+    OverflowError, RecursionError,
+)  # fmt: skip
+
+
+def _printable(error):
+    """The error's text, with parts of the file in it, as one line that leaves a terminal alone."""
+    return ''.join(c if c.isprintable() else ' ' for c in str(error)).strip()
 
 
 def _encode_latin1(text, encoding):
@@ -47,8 +57,6 @@ def _no_bytes():
 
 # numpy's own dtype and ndarray let a pickle declare bytes to be Python objects, which crashes the
 # process or worse. These stand in for them until all is read.
-
-
 NUMBER_OR_TEXT = re.compile(r'[biufcSU]\d+')
 
 

@@ -1,0 +1,474 @@
+"""Weight files: what is read, what is refused, and that reading never runs what they contain."""
+
+import collections
+import io
+import pickle
+import random
+import struct
+
+import numpy as np
+import pytest
+from caffe2.python import core, workspace
+from caffe2.python.predictor import predictor_exporter
+
+from r2plus1d.errors import InputError
+from r2plus1d.models import layers, minidb, unpickle, weights
+from r2plus1d.models.network import Network, build
+from r2plus1d.models.summary import parameter_shapes
+
+GOLDEN_PICKLES = ('python2_flat', 'python2_protocol0', 'python2_protocol2')
+SMALL = Network('r2d', 10, clip_length=8, num_labels=5)
+SHAPES = {'conv1_w': (4, 3, 1, 2, 2), 'last_out_L5_w': (5, 4), 'last_out_L5_b': (5,)}
+BLOBS = {
+    'conv1_w': np.arange(48, dtype=np.float32).reshape(4, 3, 1, 2, 2),
+    'last_out_L5_w': np.arange(20, dtype=np.float32).reshape(5, 4),
+    'last_out_L5_b': np.arange(5, dtype=np.float32),
+}
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    """Return a function that pickles an object, or writes bytes, and gives the path."""
+
+    def write(content, protocol=2):
+        path = tmp_path / 'weights.pkl'
+        raw = content if isinstance(content, bytes) else pickle.dumps(content, protocol)
+        path.write_bytes(raw)
+        return path
+
+    return write
+
+
+def assert_same(got, expected):
+    assert list(got) == list(expected)
+    for name, array in expected.items():
+        assert got[name].dtype == array.dtype, name
+        assert np.array_equal(got[name], array), name
+
+
+# What is read
+
+
+@pytest.mark.parametrize('name', GOLDEN_PICKLES)
+def test_python2_pickles(golden, name):
+    blobs = weights.read_pickle(golden / 'pickles' / f'{name}.pkl')
+    expected = dict(np.load(golden / 'pickles' / 'expected.npz'))
+    assert_same(blobs, {blob: expected.pop(blob) for blob in blobs})
+    assert not expected
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize(
+    'wrap',
+    [dict, collections.OrderedDict, lambda blobs: {'cfg': 'DATASET: kinetics', 'blobs': blobs}],
+)
+def test_python3_pickles(pickled, protocol, wrap):
+    blobs = {
+        **BLOBS,
+        'fortran': np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        'strided': np.arange(10, dtype=np.int64)[::3],
+        'big_endian': np.arange(3, dtype='>f4'),
+        'empty': np.zeros((0, 3), np.float32),
+        'single': np.zeros((), np.float32),
+        'lr': np.float32(0.01),
+    }
+    got = weights.read_pickle(pickled(wrap(blobs), protocol))
+    assert_same(got, {k: np.asarray(v, v.dtype.newbyteorder('=')) for k, v in blobs.items()})
+
+
+def test_names_of_numpy_2_are_read(pickled):
+    raw = pickle.dumps(BLOBS, 2).replace(b'numpy.core.multiarray', b'numpy._core.multiarray')
+    assert_same(weights.read_pickle(pickled(raw)), BLOBS)
+
+
+def test_arrays_come_out_plain(pickled):
+    content = unpickle.load(pickled({'list': [BLOBS], 'pair': (1, BLOBS['conv1_w'])}))
+    assert type(content['list'][0]['conv1_w']) is type(content['pair'][1]) is np.ndarray
+
+
+def test_text_entries_are_left_out(pickled):
+    path = pickled({**BLOBS, 'cfg': 'a text', 'names': np.array(['a', 'b']), 'none': None})
+    assert list(weights.read_pickle(path)) == list(BLOBS)
+
+
+# What is refused
+
+
+class Call:
+    """Pickles as a call of a function, as an attacker writes it."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def call_of(module, name, argument):
+    """The bytes of a pickle that calls module.name(argument)."""
+    return f'c{module}\n{name}\n(X'.encode() + struct.pack('<I', len(argument)) + argument + b'tR.'
+
+
+@pytest.mark.parametrize(
+    ('module', 'name'),
+    [
+        ('os', 'system'),
+        ('posix', 'system'),
+        ('subprocess', 'check_call'),
+        ('builtins', 'eval'),
+        ('builtins', 'exec'),
+        ('builtins', 'getattr'),
+        ('__builtin__', 'eval'),
+        ('numpy', 'load'),
+        ('numpy', 'fromfile'),
+        ('numpy.core.multiarray', 'fromfile'),
+        ('numpy.f2py', 'compile'),
+        ('numpy', 'core.multiarray._reconstruct'),
+        ('codecs', 'encode'),
+        ('caffe2.python.workspace', 'RunNetOnce'),
+    ],
+)
+@pytest.mark.parametrize('inside', ['alone', 'a blob'])
+def test_globals_are_refused(pickled, module, name, inside):
+    raw = call_of(module, name, b'/tmp/anything')
+    raw = raw if inside == 'alone' else b'(dX\x01\x00\x00\x00b' + raw[:-1] + b's.'
+    with pytest.raises(InputError, match=rf'refused: the pickle names {module}\.{name}'):
+        weights.read_pickle(pickled(raw))
+
+
+@pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
+def test_nothing_in_a_pickle_is_run(pickled, tmp_path, protocol):
+    marker = tmp_path / 'marker'
+    path = pickled({**BLOBS, 'lr': Call(open, str(marker), 'w')}, protocol)
+    with pytest.raises(InputError, match=r'refused: the pickle names (io|__builtin__)\.open'):
+        weights.read_pickle(path)
+    assert not marker.exists()
+    pickle.loads(path.read_bytes())['lr'].close()  # an ordinary unpickler does run it
+    assert marker.exists()
+
+
+def test_other_codecs_are_refused(pickled):
+    raw = b'c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.'
+    with pytest.raises(InputError, match="refused: codecs.encode to 'rot13'"):
+        unpickle.load(pickled(raw))
+
+
+def test_persistent_ids_are_refused(pickled):
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return 'outside' if isinstance(value, np.ndarray) else None
+
+    raw = io.BytesIO()
+    Pickler(raw, 2).dump(BLOBS)
+    with pytest.raises(InputError, match="refused: .* an outside object 'outside'"):
+        unpickle.load(pickled(raw.getvalue()))
+
+
+RECONSTRUCT, SCALAR = np.zeros(1).__reduce__()[0], np.float32(0).__reduce__()[0]
+POINTER = b'A' * 8  # not the address of anything
+
+
+class Dtype:
+    """A dtype of which a pickle sets the flags: 0 hides that its values are Python objects."""
+
+    def __init__(self, text, flags):
+        self.reduced = np.dtype, (text, False, True), (3, '|', None, None, None, -1, -1, flags)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+class Array:
+    def __init__(self, dtype, content):
+        self.state = 1, (1,), dtype, False, content
+
+    def __reduce__(self):
+        return RECONSTRUCT, (np.ndarray, (0,), b'b'), self.state
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        Array(Dtype('O8', 0), POINTER),
+        Array(np.dtype('f8'), [1.0]),
+        Array(Dtype('f8', 63), [1.0]),
+        Array(np.dtype('f8'), POINTER[:3]),
+        Array(np.dtype('f8'), 2 * POINTER),
+        Call(SCALAR, Dtype('O8', 0), POINTER),
+        Call(np.ndarray, (1,), 'O', POINTER),
+        Call(np.ndarray, (1000,), 'f8', POINTER, 0, (4096,)),
+        Call(RECONSTRUCT, np.ndarray, (1 << 40,), b'd'),
+        Call(np.dtype, [('a', 'O')]),
+        Call(np.dtype, ',8'),
+    ],
+)
+def test_arrays_are_not_made_of_anything_but_numbers(pickled, content):
+    with pytest.raises(InputError):
+        unpickle.load(pickled(content))
+
+
+@pytest.mark.parametrize(
+    ('raw', 'message'),
+    [
+        (b'', 'not a readable pickle'),
+        (b'\x00' * 100, 'weights.pkl'),
+        (b'these are no weights\n', 'weights.pkl'),
+        (b'<!DOCTYPE html><html></html>', 'weights.pkl'),
+        (b'PK\x03\x04' + bytes(60), 'weights.pkl'),
+        (pickle.dumps(BLOBS, 2)[:-30], 'weights.pkl'),
+        (pickle.dumps(['a list'], 2), 'holds a list; weights are a dict'),
+        (pickle.dumps({'cfg': 'text only'}, 2), 'holds no arrays'),
+        (pickle.dumps({'blobs': {}}, 2), 'holds no arrays'),
+    ],
+)
+def test_files_that_are_no_weights(pickled, raw, message):
+    with pytest.raises(InputError, match=message):
+        weights.read_pickle(pickled(raw))
+
+
+def test_damaged_pickles_give_one_kind_of_error(pickled):
+    rng = random.Random(0)
+    for raw in (pickle.dumps(BLOBS, 0), pickle.dumps({'blobs': BLOBS}, 2), pickle.dumps(BLOBS, 4)):
+        for _ in range(200):
+            damaged = bytearray(raw)
+            for _ in range(rng.randint(1, 4)):
+                damaged[rng.randrange(len(raw) // 2)] = rng.randrange(256)
+            try:
+                weights.read_pickle(pickled(bytes(damaged[: rng.randrange(1, 2 * len(raw))])))
+            except InputError as error:
+                assert str(error).isprintable()
+
+
+# What fits a network
+
+
+def test_load_fills_a_network(pickled):
+    shapes = parameter_shapes(SMALL)
+    blobs = {name: np.full(shape, 0.5, np.float64) for name, shape in shapes.items()}
+    loaded = weights.load(pickled({'blobs': blobs}), 'pickle', SMALL)
+    assert_same(loaded, {name: array.astype(np.float32) for name, array in blobs.items()})
+
+
+def test_what_is_saved_loads(tmp_path):
+    parameters = weights.random_parameters(SMALL, seed=1)
+    weights.save_pickle(tmp_path / 'small.pkl', parameters)
+    assert_same(weights.load(tmp_path / 'small.pkl', 'pickle', SMALL), parameters)
+    assert [path.name for path in tmp_path.iterdir()] == ['small.pkl']
+
+
+def test_missing_and_misshapen_are_told_together():
+    blobs = {
+        'conv1_w': np.zeros((4, 3, 1, 5, 5)),
+        'last_out_L5_w': np.zeros((4, 4)),
+        'last_out_L4_b': np.zeros(4),
+    }
+    with pytest.raises(InputError) as caught:
+        weights.match(blobs, SHAPES, source='file.pkl')
+    assert str(caught.value) == (
+        'file.pkl does not hold this network: missing (1): last_out_L5_b; '
+        'misshapen (2): conv1_w is 4x3x1x5x5, not 4x3x1x2x2, last_out_L5_w is 4x4, not 5x4; '
+        'not in the network (1): last_out_L4_b'
+    )
+
+
+def test_long_lists_are_cut():
+    with pytest.raises(InputError, match=r'missing \(20\): b0, b1, .*, b7 and 12 more;'):
+        weights.match({'a': np.zeros(1)}, {f'b{i}': (1,) for i in range(20)}, source='file.pkl')
+
+
+def test_unused_blobs_are_told(caplog):
+    weights.match({**BLOBS, 'lr': np.zeros(1), 'b_momentum': np.zeros(3)}, SHAPES, source='f.pkl')
+    assert caplog.messages == ['f.pkl: 2 blobs are not used: b_momentum, lr']
+
+
+def test_all_used_is_silent(caplog):
+    assert_same(weights.match(BLOBS, SHAPES, source='f.pkl'), BLOBS)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 1e39])  # the last is too large for float32
+@pytest.mark.filterwarnings('ignore:overflow')
+def test_nan_is_refused(value):
+    broken = {**BLOBS, 'last_out_L5_b': np.array([0, 1, value, 3, 4], np.float64)}
+    with pytest.raises(InputError, match='NaN or infinite values in last_out_L5_b'):
+        weights.match(broken, SHAPES, source='f.pkl')
+
+
+def test_fc_fits_a_pointwise_convolution():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    fitted = weights.fit(array, (2, 3, 1, 1, 1))
+    assert fitted.shape == (2, 3, 1, 1, 1)
+    assert np.array_equal(fitted.ravel(), array.ravel())
+
+
+def test_2d_kernel_is_inflated():
+    kernel = np.random.default_rng(0).random((2, 3, 3, 3)).astype(np.float32)
+    inflated = weights.fit(kernel, (2, 3, 4, 3, 3))
+    assert inflated.shape == (2, 3, 4, 3, 3)
+    assert inflated.dtype == np.float32
+    for t in range(4):
+        assert np.array_equal(inflated[:, :, t], kernel / np.float32(4))
+
+
+@pytest.mark.parametrize(
+    ('have', 'want'),
+    [
+        ((2, 3), (3, 2)),
+        ((2, 3), (2, 3, 1, 1, 3)),
+        ((6,), (2, 3)),
+        ((2, 3, 3, 3), (2, 3, 3, 5, 5)),
+        ((2, 3, 3, 3, 3), (2, 3, 1, 3, 3)),
+        ((1,), ()),
+    ],
+)
+def test_other_shapes_do_not_fit(have, want):
+    assert weights.fit(np.zeros(have), want) is None
+
+
+def test_old_names_of_the_multi_label_head():
+    shapes = {'pred_logit_w': (5,), 'pred_logit_b': (5,)}
+    old = {'pred_logit_L5_w': np.ones(5, np.float32), 'pred_logit_L5_b': np.zeros(5, np.float32)}
+    fitted = weights.match(old, shapes, source='f.pkl')
+    assert fitted['pred_logit_w'].tolist() == [1] * 5
+    assert fitted['pred_logit_b'].tolist() == [0] * 5
+
+
+def test_load_refuses_what_is_not_there(tmp_path):
+    with pytest.raises(InputError, match='absent.pkl: no such weight file'):
+        weights.load(tmp_path / 'absent.pkl', 'pickle', SMALL)
+    with pytest.raises(InputError, match='db_type is lmdb; known: pickle, minidb'):
+        weights.load(tmp_path / 'absent.pkl', 'lmdb', SMALL)
+
+
+# minidb
+
+
+@pytest.fixture
+def caffe2_workspace():
+    previous = workspace.CurrentWorkspace()
+    workspace.SwitchWorkspace('test_weights', True)
+    yield workspace
+    workspace.ResetWorkspace()
+    workspace.SwitchWorkspace(previous)
+
+
+@pytest.fixture
+def saved(tmp_path, caffe2_workspace):
+    """Return a function that saves {blob: array} with Caffe2's Save operator; gives the path."""
+
+    def save(blobs):
+        path = tmp_path / 'model.mdl'
+        for name, array in blobs.items():
+            workspace.FeedBlob(name, array)
+        arguments = {'db': str(path), 'db_type': 'minidb', 'absolute_path': 1}
+        workspace.RunOperatorOnce(core.CreateOperator('Save', list(blobs), [], **arguments))
+        return path
+
+    return save
+
+
+@pytest.mark.parametrize('scope', ['', 'gpu_0/', 'cpu_0/'])
+def test_minidb_of_save(saved, scope):
+    blobs = {**BLOBS, 'steps': np.arange(4, dtype=np.int64), 'double': np.arange(3.0)}
+    path = saved({scope + name: array for name, array in blobs.items()})
+    assert_same(dict(sorted(weights.read_minidb(path).items())), dict(sorted(blobs.items())))
+
+
+def test_minidb_of_several_replicas(saved):
+    path = saved({'gpu_0/a': np.zeros(2, np.float32), 'gpu_1/a': np.ones(2, np.float32)})
+    assert_same(weights.read_minidb(path), {'a': np.zeros(2, np.float32)})
+
+
+def test_minidb_of_the_predictor_export(tmp_path, caffe2_workspace):
+    model = layers.new_model(SMALL.name)
+    with core.NameScope('gpu_0'):
+        build(model, SMALL)
+    workspace.RunNetOnce(model.param_init_net)
+    parameters = [str(blob) for blob in model.GetParams() + model.GetComputedParams()]
+    expected = {name[len('gpu_0/') :]: workspace.FetchBlob(name) for name in parameters}
+    meta = predictor_exporter.PredictorExportMeta(
+        predict_net=model.net.Proto(),
+        parameters=parameters,
+        inputs=['gpu_0/data', 'gpu_0/label'],
+        outputs=['gpu_0/softmax'],
+        shapes={'gpu_0/data': (1, 3, 8, 112, 112), 'gpu_0/label': (1,), 'gpu_0/softmax': (1, 5)},
+    )
+    path = tmp_path / 'r2d_1.mdl'
+    predictor_exporter.save_to_db('minidb', str(path), meta)
+    assert_same(weights.load(path, 'minidb', SMALL), expected)
+
+
+def test_minidb_in_chunks(saved):
+    large = np.arange(2_500_000, dtype=np.float32).reshape(5, -1)
+    path = saved({'large': large, 'small': np.ones(3, np.float32)})
+    records = [key for key, _ in split(path.read_bytes())]
+    assert sum(b'large' in key for key in records) == 3  # Caffe2 did save it in pieces
+    assert_same(weights.read_minidb(path), {'large': large, 'small': np.ones(3, np.float32)})
+
+
+def split(raw):
+    """The (key, value) records of a minidb."""
+    records = []
+    while raw:
+        key, value = struct.unpack_from('<ii', raw)
+        records.append((raw[8 : 8 + key], raw[8 + key : 8 + key + value]))
+        raw = raw[8 + key + value :]
+    return records
+
+
+def joined(records):
+    return b''.join(struct.pack('<ii', len(k), len(v)) + k + v for k, v in records)
+
+
+def test_minidb_without_one_of_its_chunks(saved):
+    path = saved({'large': np.zeros(2_500_000, np.float32)})
+    path.write_bytes(joined(split(path.read_bytes())[:-1]))
+    with pytest.raises(InputError, match='large is cut short: [0-9]+ of 2500000 values'):
+        weights.read_minidb(path)
+
+
+@pytest.mark.parametrize('size', [3, 8, 20, 100])
+def test_minidb_cut_short(saved, size):
+    path = saved(BLOBS)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(InputError, match='model.mdl'):
+        weights.read_minidb(path)
+
+
+@pytest.mark.parametrize(
+    ('raw', 'message'),
+    [
+        (b'', 'holds no tensors; is it a minidb'),
+        (b'no minidb, just text', 'not a minidb'),
+        (b'\x00' * 64, 'holds no tensors'),
+        (struct.pack('<ii', -1, 5) + bytes(20), 'not a minidb'),
+        (joined([(b'key', b'\xff\xff\xff')]), 'not a readable minidb'),
+        (pickle.dumps(BLOBS, 2), 'not a minidb'),
+    ],
+)
+def test_files_that_are_no_minidb(tmp_path, raw, message):
+    path = tmp_path / 'model.mdl'
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=message):
+        weights.read_minidb(path)
+
+
+@pytest.mark.parametrize('dims', [[-1], [1 << 40], [1 << 31, 1 << 31, 1 << 31]])
+def test_minidb_with_a_shape_that_it_cannot_hold(saved, dims):
+    path = saved({'a': np.zeros(3, np.float32)})
+    ((key, value),) = split(path.read_bytes())
+    blob = minidb.caffe2_pb2.BlobProto.FromString(value)
+    blob.tensor.dims[:] = dims
+    path.write_bytes(joined([(key, blob.SerializeToString())]))
+    with pytest.raises(InputError, match=r'a has the shape \[.*\], more than the file holds'):
+        weights.read_minidb(path)
+
+
+def test_minidb_with_more_values_than_its_shape(saved):
+    path = saved({'a': np.zeros(3, np.float32)})
+    ((key, value),) = split(path.read_bytes())
+    blob = minidb.caffe2_pb2.BlobProto.FromString(value)
+    blob.tensor.dims[:] = [2]
+    path.write_bytes(joined([(key, blob.SerializeToString())]))
+    with pytest.raises(InputError, match=r'a holds more values than its shape \[2\]'):
+        weights.read_minidb(path)
