@@ -571,7 +571,7 @@ def script(tmp_path):
     (root / 'data').mkdir()
     shutil.copy(SCRIPT, root / 'scripts')
     shutil.copy(TOOL, root / 'data')
-    (root / 'scripts' / 'setup.sh').write_text(f'ln -sfn "{sys.prefix}" "{root}/.venv"\n')
+    (root / 'scripts' / 'setup.sh').write_text(f'echo "{sys.executable}"\n')
     (root / 'data' / 'create_sample.py').write_text(
         'import pathlib, sys\n'
         'output, split = (argument.split("=")[1] for argument in sys.argv[1:])\n'
@@ -618,6 +618,24 @@ def test_the_script_takes_a_list_and_arguments(script, videos):
     assert 'my list_lmdb exists already' in refused.stderr
     moved = run(LIST_FILE=path, OUTPUT='other', OVERWRITE='1')
     assert moved.stdout == 'wrote 2 records (0.0 MB) to other\n'
+
+
+@pytest.mark.parametrize('start', [0, 1, 4, 5])
+def test_unmapping_on_the_way_leaves_nothing_out(tmp_path, monkeypatch, start):
+    records = numbered(5)
+    path = write(tmp_path / 'db', records)
+    with Database(path) as database:
+        whole = list(database.records(start))
+        opened = []
+        environment_of = database._environment_of
+        monkeypatch.setattr(
+            database, '_environment_of', lambda data: opened.append(1) or environment_of(data)
+        )
+        monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+        assert list(database.records(start)) == whole
+        assert len(opened) == max(0, 4 - start)
+    assert [decode(value) for _, _, value in whole] == records[start:]
+    assert [index for index, _, _ in whole] == list(range(start, 5))
 
 
 def test_progress_is_lines_in_a_log(monkeypatch, caplog):

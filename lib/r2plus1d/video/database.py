@@ -15,6 +15,7 @@ from r2plus1d.video.record import decode, encode, holds_path
 
 DATA_FILE, LOCK_FILE = 'data.mdb', 'lock.mdb'
 MAP_BYTES = 1 << 30  # address space, not disk; doubled when it is full
+MAPPED_BYTES = 8 << 20  # read between two unmappings
 BATCH_RECORDS, BATCH_BYTES = 1000, 32 << 20  # a transaction holds what it writes in memory
 
 
@@ -89,14 +90,40 @@ class Database:
 
     def records(self, start=0):
         """Yield (index, key, value) from the record `start` on, in the byte order of the keys."""
+        index, last = start, None
+        while True:
+            stretch = self._stretch(last, skip=start if last is None else 0)
+            for index, (key, value) in enumerate(stretch, index):
+                yield index, os.fsdecode(key), value
+                last = key
+            if last is None or not self._has_after(last):
+                return
+            index += 1
+            self._unmap()
+
+    def _stretch(self, last, skip):
+        """Yield (key, value) after the key `last`, or from the first on, MAPPED_BYTES in all."""
         with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
             cursor = transaction.cursor()
-            cursor.first()
-            for _ in range(start):
-                if not cursor.next():
-                    return
-            for index, (key, value) in enumerate(cursor.iternext(), start):
-                yield index, os.fsdecode(key), value
+            found = cursor.first() if last is None else cursor.set_range(last) and cursor.next()
+            for _ in range(skip):
+                found = found and cursor.next()
+            read = 0
+            while found and read < MAPPED_BYTES:
+                key, value = cursor.item()
+                yield key, value
+                read += len(value)
+                found = cursor.next()
+
+    def _has_after(self, key):
+        with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+            cursor = transaction.cursor()
+            return cursor.set_range(key) and cursor.next()
+
+    def _unmap(self):
+        """Open the file again: pages that were read count as this process's memory until then."""
+        self._environment = None
+        self._environment = self._environment_of(self.path / DATA_FILE)
 
     def get(self, key):
         """Return the value of `key` (str); InputError if there is none."""
