@@ -77,7 +77,9 @@ class Layers:
         return self.model.net.Scale(loss, scale=loss_scale)
 
 
-def new_model(name, *, use_cudnn=True, init_params=True):
+def new_model(name, *, use_cudnn=True, cudnn_workspace_limit_mb=None, init_params=True):
     """Return an empty ModelHelper in NCHW order; GPUs use cuDNN unless told otherwise."""
     arg_scope = {'order': 'NCHW', 'use_cudnn': use_cudnn, 'cudnn_exhaustive_search': False}
+    if cudnn_workspace_limit_mb is not None:
+        arg_scope['ws_nbytes_limit'] = cudnn_workspace_limit_mb << 20
     return ModelHelper(name, arg_scope=arg_scope, init_params=init_params)

@@ -92,13 +92,11 @@ class Database:
         """Yield (index, key, value) from the record `start` on, in the byte order of the keys."""
         index, last = start, None
         while True:
-            stretch = self._stretch(last, skip=start if last is None else 0)
-            for index, (key, value) in enumerate(stretch, index):
+            for key, value in self._stretch(last, skip=start if last is None else 0):
                 yield index, os.fsdecode(key), value
-                last = key
+                index, last = index + 1, key
             if last is None or not self._has_after(last):
                 return
-            index += 1
             self._unmap()
 
     def _stretch(self, last, skip):
