@@ -10,6 +10,7 @@ setup(
     install_requires=['numpy', 'lmdb', 'opencv-python-headless', 'protobuf', 'av', 'tqdm'],
     extras_require={
         # Python 3.9 at most: no later wheel of PyTorch has Caffe2's operators
+        'plot': ['matplotlib'],
         'caffe2': ['torch==1.10.2', 'numpy<1.24', 'protobuf<3.21', 'future', 'six', 'networkx'],
     },
 )

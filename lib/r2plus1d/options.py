@@ -5,6 +5,7 @@ the numbers and the words that they stand for are both taken.
 """
 
 import argparse
+import dataclasses
 import pathlib
 
 from r2plus1d import cli
@@ -237,6 +238,19 @@ def clip_settings(args):
     if args.num_channels not in (None, settings.channels):
         raise InputError(f'num_channels is {args.num_channels}; the input has {settings.channels}')
     return settings
+
+
+def training_clips(args):
+    """Return the ClipSettings of training: one random clip of a video, cropped and mirrored."""
+    return dataclasses.replace(
+        clip_settings(args),
+        decode_type='random',
+        clips=1,
+        clip_starts=(),
+        crops=1,
+        random_crop=True,
+        mirror=True,
+    )
 
 
 def record_needs(args):

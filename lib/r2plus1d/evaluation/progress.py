@@ -16,13 +16,17 @@ class Progress:
         total: number of steps.
         unit: what a step is, in the plural.
         every: steps between two lines of a log.
+        title: what is under way, shown first.
     """
 
-    def __init__(self, total, *, unit, every):
+    def __init__(self, total, *, unit, every, title=None):
         self._total, self._unit, self._every = total, unit, every
+        self._title = f'{title}: ' if title else ''
         self._done, self._began = 0, time.monotonic()
         on_terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, unit=f' {unit}', file=sys.stderr) if on_terminal else None
+        self._bar = (
+            tqdm(total=total, desc=title, unit=f' {unit}', file=sys.stderr) if on_terminal else None
+        )
 
     def __enter__(self):
         return self
@@ -31,21 +35,16 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, status):
-        """Count one step; `status` is shown beside it."""
-        self._done += 1
+    def step(self, status, count=1):
+        """Count `count` steps; `status` is shown beside them."""
+        before = self._done // self._every
+        self._done += count
         if self._bar is not None:
             self._bar.set_postfix_str(str(status), refresh=False)
-            self._bar.update()
-        elif self._done % self._every == 0 and self._done < self._total:
-            log.info(
-                '%d of %d %s, %s, %s left',
-                self._done,
-                self._total,
-                self._unit,
-                status,
-                self._left(),
-            )
+            self._bar.update(count)
+        elif self._done // self._every > before and self._done < self._total:
+            done = f'{self._title}{self._done} of {self._total} {self._unit}'
+            log.info('%s, %s, %s left', done, status, self._left())
 
     def _left(self):
         seconds = (time.monotonic() - self._began) / self._done * (self._total - self._done)

@@ -66,12 +66,17 @@ class Accuracy:
         self.top1_right += score.right_within(1)
         self.topk_right += score.right_within(self.top_k)
 
-    def __str__(self):
-        clip, top1, topk = (
+    @property
+    def shares(self):
+        """(clip, top-1, top-k) accuracy in 0 to 1; 0 before any video."""
+        return (
             _share(self.clips_right, self.clips),
             _share(self.top1_right, self.videos),
             _share(self.topk_right, self.videos),
         )
+
+    def __str__(self):
+        clip, top1, topk = self.shares
         return f'clip: {clip:.5f}, top 1: {top1:.5f}, top{self.top_k}: {topk:.5f}'
 
 

@@ -35,10 +35,14 @@ def load(path, db_type, network):
     """
     if db_type not in DB_TYPES:
         raise InputError(f'db_type is {db_type}; known: {", ".join(DB_TYPES)}')
+    return match(read_file(path, db_type), parameter_shapes(network), source=str(path))
+
+
+def read_file(path, db_type):
+    """Return {blob: array} of a weight file of either kind."""
     if not pathlib.Path(path).is_file():
         raise InputError(f'{path}: no such weight file')
-    blobs = read_pickle(path) if db_type == 'pickle' else read_minidb(path)
-    return match(blobs, parameter_shapes(network), source=str(path))
+    return read_pickle(path) if db_type == 'pickle' else read_minidb(path)
 
 
 def read_pickle(path):

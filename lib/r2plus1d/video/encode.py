@@ -1,0 +1,169 @@
+"""Arrays into video files, streaming: the bundled sample and the tests are made with it."""
+
+import contextlib
+import itertools
+import os
+import pathlib
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange, Colorspace
+
+from r2plus1d.errors import InputError
+
+# What FFmpeg calls a container whose files are not named after it
+CONTAINERS = {'mkv': 'matroska'}
+
+# AVColorSpace of the encoder -> swscale's; BT.601 is what swscale takes when nothing is said
+MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M}
+
+MAX_FPS_DENOMINATOR = 1001  # 30000 / 1001; MPEG-4 has 16 bits for both
+
+
+def write_video(
+    target, frames, *, fps, codec='libx264', container=None, options=None, pixel_format='yuv420p'
+):
+    """Encode frames into a video. The same input gives the same bytes on the same machine.
+
+    Args:
+        target: a path, whose file appears only when complete, or a binary file object.
+        frames: iterable of uint8 arrays of one shape, H x W x 3, RGB. 4:2:0 formats need an even
+            H and W with most codecs; yuv444p takes any.
+        fps: frames a second, a number or a Fraction.
+        codec: a video encoder of FFmpeg: libx264, mpeg4, libvpx-vp9, ffv1, ...
+        container: mp4, avi, mkv, webm, mov, ...; None goes by the name of `target`.
+        options: FFmpeg's options of the encoder and of the container, such as
+            {'crf': 23, 'g': 12, 'bf': 2, 'movflags': 'faststart'} (faststart needs a path).
+            'colorspace' and 'color_range' tag the stream, and the frames are converted to
+            what the tags say.
+        pixel_format: what the encoder stores.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        InputError: no frames, frames of a wrong type or shape, or what FFmpeg refuses.
+    """
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise InputError(f'{target}: a video needs at least one frame, there are 0')
+    frames = itertools.chain([first], frames)
+    settings = {'fps': fps, 'codec': codec, 'options': options or {}, 'pixel_format': pixel_format}
+    if hasattr(target, 'write'):
+        if container is None:
+            raise InputError('a file object has no suffix; name the container, such as mp4')
+        return _encode(target, frames, container=container, **settings)
+    path = pathlib.Path(target)
+    container = container or path.suffix[1:]
+    with appearing(path) as partial:
+        return _encode(partial, frames, container=container, shown=path, **settings)
+
+
+@contextlib.contextmanager
+def appearing(path):
+    """A name beside `path` to write under; renamed when all is well, else removed."""
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encode(target, frames, *, fps, codec, container, options, pixel_format, shown='video'):
+    first = next(frames)
+    _check_frame(first, np.shape(first), 0)
+    height, width, _ = first.shape
+    with contextlib.ExitStack() as stack:
+        odd = ' (an odd size may need yuv444p)' if height % 2 or width % 2 else ''
+        kind = f'{codec}, {pixel_format}, {width} x {height}{odd} in {container or "no suffix"}'
+        refusals = _Refusals(f'{shown}: cannot encode {kind}')
+        with refusals:
+            output = stack.enter_context(_open(target, container, options))
+            stream = _add_stream(output, codec, fps, options)
+            stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            output.start_encoding()
+            _check_options(stream)
+        for number, array in enumerate(itertools.chain([first], frames)):
+            _check_frame(array, first.shape, number)
+            with refusals:
+                output.mux(stream.encode(_video_frame(array, number, stream.codec_context)))
+        with refusals:
+            output.mux(stream.encode())
+            output.close()
+    return number + 1
+
+
+class _Refusals:
+    """Turns what FFmpeg refuses into an InputError of one line."""
+
+    def __init__(self, what):
+        self._what = what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, (av.FFmpegError, ValueError, OverflowError)):
+            reason = getattr(error, 'strerror', None) or error
+            raise InputError(f'{self._what}: {reason}') from error
+
+
+def _open(target, container, options):
+    layout = av.ContainerFormat(CONTAINERS.get(container, container), 'w')
+    known = {option.name for option in layout.descriptor.options}
+    output = av.open(
+        target if hasattr(target, 'write') else str(target),
+        mode='w',
+        format=layout.name,
+        container_options={name: str(options[name]) for name in known & options.keys()},
+    )
+    output.flags |= av.container.Flags.bitexact.value
+    return output
+
+
+def _add_stream(output, codec, fps, options):
+    if codec not in av.codecs_available or av.Codec(codec, 'w').type != 'video':
+        raise ValueError('no such video encoder')
+    if not fps > 0:
+        raise ValueError(f'{fps} frames a second')
+    stream = output.add_stream(codec, rate=Fraction(fps).limit_denominator(MAX_FPS_DENOMINATOR))
+    context = stream.codec_context
+    context.thread_count = 1
+    context.flags |= Flags.bitexact.value
+    for_encoder = options.keys() - output.container_options.keys()
+    context.options = {name: str(options[name]) for name in for_encoder}
+    if context.codec.name.startswith('libx264'):
+        # x264's macroblock tree with B-frames is not the same from run to run
+        context.options = {'mbtree': '0', **context.options}
+    return stream
+
+
+def _check_options(stream):
+    """Opening the encoder leaves in the dictionary what it did not know."""
+    unknown = sorted(stream.codec_context.options)
+    if unknown:
+        raise ValueError(f'unknown option {", ".join(unknown)}')
+
+
+def _check_frame(array, shape, number):
+    is_image = isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3
+    if not (is_image and array.shape[2] == 3 and array.shape == shape):
+        found = f'{getattr(array, "dtype", type(array).__name__)} of {np.shape(array)}'
+        asked = f' of {shape}, as the first' if number else ''
+        raise InputError(f'frame {number} is {found}; must be uint8, H x W x 3{asked}')
+
+
+def _video_frame(array, number, context):
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format='rgb24')
+    full = context.color_range == ColorRange.JPEG or context.format.name.startswith('yuvj')
+    frame = frame.reformat(
+        format=context.format,
+        dst_colorspace=MATRICES.get(context.colorspace, Colorspace.ITU601),
+        dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+    )
+    frame.pts, frame.time_base = number, 1 / context.framerate
+    return frame
