@@ -241,15 +241,9 @@ def clip_settings(args):
 
 
 def training_clips(args):
-    """Return the ClipSettings of training: one random clip of a video, cropped and mirrored."""
+    """Return the ClipSettings of training: one random clip of a video."""
     return dataclasses.replace(
-        clip_settings(args),
-        decode_type='random',
-        clips=1,
-        clip_starts=(),
-        crops=1,
-        random_crop=True,
-        mirror=True,
+        clip_settings(args), decode_type='random', clips=1, clip_starts=(), crops=1
     )
 
 
@@ -262,18 +256,19 @@ def record_needs(args):
     return RecordNeeds(args.num_labels, args.use_local_file, args.multi_label, args.get_video_id)
 
 
-def open_reader(args, ahead, *, limit=None):
+def open_reader(args, ahead, *, clips=None, limit=None):
     """Return the ClipReader that parsed options of DATABASE, NETWORK and CLIPS ask for.
 
     Args:
         ahead: videos that are kept ready for the next batch.
+        clips: ClipSettings, if not those of the options.
         limit: read so many records only; None is all.
     """
     from r2plus1d.video.reader import ClipReader
 
     return ClipReader(
         args.test_data,
-        clip_settings(args),
+        clips or clip_settings(args),
         record_needs(args),
         threads=args.num_decode_threads,
         ahead=ahead,
