@@ -1,0 +1,156 @@
+"""The Caffe2 training net: forward, gradients, weight decay and updates on every device."""
+
+import logging
+
+import numpy as np
+from caffe2.python import brew, workspace
+
+from r2plus1d.engines.replicas import Replicas
+from r2plus1d.errors import InputError
+from r2plus1d.models import layers
+from r2plus1d.models.network import build
+
+log = logging.getLogger(__name__)
+
+MOMENTUM = 0.9
+MOMENTUM_SUFFIX = '_momentum'
+
+
+class TrainingNet:
+    """A network being trained; the same parameters on each device, a batch divided among them.
+
+    Args:
+        network: models.network.Network.
+        devices: engines.Devices.
+        weight_decay: factor of the L2 penalty, on what Caffe2's brew tags as weights: those of
+            convolutions and FC layers, and the scales of batch norms, as in the original.
+        seed: of the initial parameters.
+        meet: a function that returns how several machines find each other, as
+            data_parallel_model takes it, or None for one machine.
+        use_cudnn, cudnn_workspace_limit_mb: cuDNN on GPUs and the memory that it may use.
+        profiling: Caffe2 prints the time of every operator at the end.
+    """
+
+    def __init__(
+        self, network, *, devices, weight_decay, seed=0, meet=None, use_cudnn=True,
+        cudnn_workspace_limit_mb=64, profiling=False,
+    ):  # fmt: skip
+        self.network, self.replicas = network, Replicas(devices)
+        self.model = layers.new_model(
+            network.name, use_cudnn=use_cudnn, cudnn_workspace_limit_mb=cudnn_workspace_limit_mb
+        )
+        with self.replicas.workspace():
+            rendezvous = meet() if meet else None
+        self.replicas.parallelize(
+            self.model,
+            lambda model, loss_scale: build(model, network, training=True, loss_scale=loss_scale),
+            update=lambda model: _add_updates(model, weight_decay),
+            rendezvous=rendezvous,
+            net_type='prof_dag' if profiling else None,
+        )
+        _seed(self.model.param_init_net, seed)
+        with self.replicas.workspace():
+            workspace.RunNetOnce(self.model.param_init_net)
+        self._created = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        self.replicas.close()
+
+    @property
+    def parameter_names(self):
+        """Names of what an inference network needs: parameters and running statistics."""
+        scope = self.replicas.scopes[0]
+        blobs = map(str, self.model.GetParams() + self.model.GetComputedParams())
+        return [blob[len(scope) :] for blob in blobs if blob.startswith(scope)]
+
+    @property
+    def momentum_names(self):
+        scope = self.replicas.scopes[0]
+        blobs = [str(p) for p in self.model.GetParams() if str(p).startswith(scope)]
+        return [blob[len(scope) :] + MOMENTUM_SUFFIX for blob in blobs]
+
+    def get(self, names):
+        """Return {name: array} of blobs of the first device."""
+        return {name: self.replicas.fetch(name) for name in names}
+
+    def set(self, blobs):
+        """Give {name: array} to every device."""
+        self.replicas.set(blobs)
+
+    def step(self, data, label, learning_rate):
+        """Train on one batch, the same number of clips on each device.
+
+        Returns:
+            (loss, accuracy): of the batch, before the update, the mean over the devices; the
+            accuracy of a multi-label network is NaN.
+        """
+        count = len(self.replicas)
+        shares = list(zip(np.split(data, count), np.split(label, count)))
+        self.replicas.set({'LR': np.array([learning_rate], np.float32)})
+        if not self._created:
+            self.replicas.set({'data': shares[0][0], 'label': shares[0][1]})
+            self.replicas.create()
+            self._created = True
+        self.replicas.run(shares)
+        return self._mean('loss'), self._mean('accuracy')
+
+    def _mean(self, name):
+        if name == 'accuracy' and self.network.multi_label:
+            return float('nan')
+        return float(np.mean([self.replicas.fetch(name, i) for i in range(len(self.replicas))]))
+
+
+def _add_updates(model, weight_decay):
+    """Nesterov SGD of each parameter of one device, as the original writes it."""
+    brew.add_weight_decay(model, weight_decay)
+    for parameter in model.GetParams():  # of the device whose scope this is
+        gradient = model.param_to_grad[parameter]
+        momentum = model.param_init_net.ConstantFill(
+            [parameter], parameter + MOMENTUM_SUFFIX, value=0.0
+        )
+        model.net.MomentumSGDUpdate(
+            [gradient, momentum, 'LR', parameter],
+            [gradient, momentum, parameter],
+            momentum=MOMENTUM,
+            nesterov=1,
+        )
+
+
+def _seed(net, seed):
+    """Let each random fill draw from a seed of its own, the same one every time."""
+    for position, op in enumerate(net.Proto().op):
+        op.device_option.random_seed = 1 + (seed * 100003 + position) % (2**31 - 1)
+
+
+def fine_tune(blobs, net, *, source):
+    """Choose what a network to be fine-tuned takes from `blobs`; its last layer may start fresh.
+
+    Args:
+        blobs: {name: array} of a weight file.
+        net: TrainingNet.
+        source: the file's name.
+
+    Returns:
+        {name: array} to be set; what is not in it keeps its initial values.
+
+    Raises:
+        InputError: a blob other than the last layer's is missing or misshapen.
+    """
+    from r2plus1d.models import weights
+    from r2plus1d.models.summary import parameter_shapes
+
+    shapes = parameter_shapes(net.network)
+    last = [name for name in shapes if name.startswith((net.network.logits, 'pred_logit'))]
+    fresh = [n for n in last if n not in blobs or weights.fit(blobs[n], shapes[n]) is None]
+    if fresh and len(fresh) < len(last):
+        fresh = last  # a layer comes from one place
+    needed = {name: shape for name, shape in shapes.items() if name not in fresh}
+    if not needed:
+        raise InputError(f'{source}: nothing to take from it')
+    taken = weights.match(blobs, needed, source=source)
+    log.info('%d blobs from %s: %s', len(taken), source, ', '.join(taken))
+    log.info('%d blobs fresh: %s', len(fresh), ', '.join(fresh) or 'none')
+    return taken

@@ -1,0 +1,151 @@
+"""Train a network on a video database, or fine-tune published weights on it."""
+
+import dataclasses
+import functools
+import logging
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.engines import open_engine
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
+from r2plus1d.models import weights
+from r2plus1d.training import checkpoint
+from r2plus1d.training.data import Shard, TrainingData
+from r2plus1d.training.machines import rendezvous
+from r2plus1d.training.net import TrainingNet, fine_tune
+from r2plus1d.training.schedule import Schedule
+from r2plus1d.training.train import LoopSettings, train
+
+log = logging.getLogger(__name__)
+
+TRAINING = {
+    'train_data': (pathlib.Path, options.REQUIRED, 'LMDB of videos to train on'),
+    'epoch_size': (options.integer(1), 110000, 'clips of an epoch, over all devices'),
+    'num_epochs': (options.integer(1), 50, 'epochs in all'),
+    'base_learning_rate': (options.number, 0.003, 'of one device; times the number of devices'),
+    'weight_decay': (options.number, 0.005, 'L2 penalty of the weights'),
+    'step_epoch': (options.number, 10, 'epochs after which the rate is multiplied by gamma'),
+    'gamma': (options.number, 0.1, 'factor of the learning rate'),
+    'pretrained_model': (pathlib.Path, None, 'weights, or a checkpoint ..._N.mdl, to begin from'),
+    'is_checkpoint': (options.bit, True, '1: continue from ..._N.mdl; 0: only take its weights'),
+    'file_store_path': (pathlib.Path, pathlib.Path(), 'folder of checkpoints and the log'),
+    'cudnn_workspace_limit_mb': (options.integer(1), 64, 'memory of a convolution on a GPU'),
+    'num_shards': (options.integer(1), 1, 'machines that train together'),
+    'shard_id': (options.integer(0), 0, 'which of them this is, from 0'),
+    'run_id': (str, 'r2plus1d', 'what tells this run from others in the same file_store_path'),
+    'max_loss': (options.number, 1e4, 'stop with an error above it'),
+    'max_failures': (options.integer(0), 0, 'stop if more records of an epoch fail'),
+    'display_iter': (options.integer(1), 10, 'iterations between two lines of progress in a log'),
+    'profiling': (options.bit, False, '1: Caffe2 prints the time of every operator at the end'),
+    'plot': (pathlib.Path, None, 'PNG of loss, accuracy and learning rate'),
+}
+WEIGHTS = {'db_type': options.WEIGHTS['db_type']}
+GROUPS = (TRAINING, WEIGHTS, options.DATABASE, options.NETWORK, options.CLIPS, options.DEVICES)
+
+
+def main():
+    changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
+    args = options.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
+    network, devices = options.network(args), options.devices(args)
+    shard = Shard(args.shard_id, args.num_shards)
+    schedule = schedule_of(args, len(devices.ids) * shard.count)
+    loop = LoopSettings(args.file_store_path, args.max_loss, args.max_failures, args.display_iter)
+    with (
+        TrainingData(
+            args.train_data,
+            options.training_clips(args),
+            options.record_needs(args),
+            batch_size=args.batch_size * len(devices.ids),
+            shard=shard,
+            threads=args.num_decode_threads,
+        ) as data,
+        TrainingNet(
+            network,
+            devices=devices,
+            weight_decay=args.weight_decay,
+            seed=args.seed,
+            meet=functools.partial(rendezvous, shard, args.file_store_path, args.run_id),
+            use_cudnn=args.use_cudnn,
+            cudnn_workspace_limit_mb=args.cudnn_workspace_limit_mb,
+            profiling=args.profiling,
+        ) as net,
+    ):
+        first_epoch = begin(args, net, schedule)
+        test = tester(args, network, devices) if args.test_data and shard.index == 0 else None
+        writes = shard.index == 0
+        log_path = train(
+            net, data, schedule, loop, first_epoch=first_epoch, test=test, writes=writes
+        )
+    if args.plot and writes:
+        from r2plus1d.training.plot import plot_log
+
+        plot_log(log_path, args.plot)
+    if writes:
+        print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
+
+
+def schedule_of(args, num_devices):
+    return Schedule(
+        batch_size=args.batch_size * num_devices,
+        epoch_size=args.epoch_size,
+        num_epochs=args.num_epochs,
+        base_learning_rate=args.base_learning_rate,
+        num_devices=num_devices,
+        step_epoch=args.step_epoch,
+        gamma=args.gamma,
+    )
+
+
+def begin(args, net, schedule):
+    """Set what the net begins with; return the number of epochs that are already done."""
+    epoch, path = checkpoint.newest(args.file_store_path, net.network)
+    given = args.pretrained_model
+    if args.is_checkpoint and given and checkpoint.epoch_of(given) is not None:
+        epoch, path = checkpoint.epoch_of(given), given
+    if path and not args.is_checkpoint:
+        raise InputError(
+            f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
+            '--file_store_path starts afresh'
+        )
+    if path:
+        done = checkpoint.restore(path, net)
+        if done != epoch * schedule.iterations:
+            raise InputError(
+                f'{path} is after {done} iterations; {epoch} epochs are now '
+                f'{epoch * schedule.iterations}: epoch_size, batch_size or devices differ'
+            )
+        return epoch
+    if given:
+        net.set(fine_tune(weights.read_file(given, args.db_type), net, source=str(given)))
+    else:
+        log.info('%s from scratch, seed %d', net.network.name, args.seed)
+    return 0
+
+
+def tester(args, network, devices):
+    """Return a function from parameters to (clip, top-1, top-5) accuracy on the test database."""
+    settings = EvaluationSettings(
+        batch_size=args.batch_size * len(devices.ids),
+        failures=args.file_store_path / 'test_failures.csv',
+    )
+    clips = dataclasses.replace(options.clip_settings(args), random_crop=False, mirror=False)
+
+    def test(parameters):
+        with (
+            options.open_reader(args, settings.batch_size, clips=clips) as reader,
+            open_engine(
+                network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+            ) as engine,
+        ):
+            engine.load(parameters)
+            result = evaluate(reader, engine, settings)
+        if result.ended:
+            raise KeyboardInterrupt
+        return result.score.shares
+
+    return test
+
+
+if __name__ == '__main__':
+    cli.run(main)
