@@ -17,6 +17,7 @@ DB_TYPES = ('pickle', 'minidb')
 DEVICE_SCOPE = re.compile(r'^(gpu|cpu)_(\d+)/')
 # Names under which older files keep the multi-label head.
 OLD_LOGIT = re.compile(r'^pred_logit_L\d+_(w|b)$')
+SOLVER_BLOB = re.compile(r'_momentum$|^training_iteration$')
 LISTED_BLOBS = 8
 
 
@@ -128,6 +129,16 @@ def random_parameters(network, seed):
             scale = np.float32(np.sqrt(2 / np.prod(shape[1:])))
             parameters[name] = rng.standard_normal(shape, np.float32) * scale
     return parameters
+
+
+def without_solver(blobs):
+    """Leave out what only training needs: momenta and the iteration."""
+    return {name: array for name, array in blobs.items() if not SOLVER_BLOB.search(name)}
+
+
+def halved(blobs):
+    """Round every float to 16 bits."""
+    return {n: a.astype(np.float16) if a.dtype.kind == 'f' else a for n, a in blobs.items()}
 
 
 def save_pickle(path, blobs):

@@ -22,7 +22,7 @@ import numpy as np
 from r2plus1d.video import synthetic
 from r2plus1d.video.encode import appearing, write_video
 
-VIDEOS_PER_CLASS = {'test': 5, 'train': 40}
+VIDEOS_PER_CLASS = {'test': 5, 'train': 80}
 SPLITS = tuple(VIDEOS_PER_CLASS)
 
 REVISION = 1  # of what is drawn and how it is encoded: raise it and samples are made anew
