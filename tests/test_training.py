@@ -1,6 +1,8 @@
 """Training: the same steps as an independent implementation, on one device or two, and resumed."""
 
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -336,3 +338,74 @@ def test_mistakes_get_one_line(train, arguments, message):
     assert result.returncode == 1
     assert message in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
+
+
+def run_script(name, *arguments, cwd, **variables):
+    """Run a script under dash (sh where there is none) with nothing but `variables` set for it."""
+    return subprocess.run(
+        [shutil.which('dash') or 'sh', str(ROOT / 'scripts' / name), *arguments],
+        cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+
+
+def test_the_scripts_fine_tune_from_the_data_sets_own_files(make_video, tmp_path):
+    """UCF101 in miniature: its split files and folders to databases to a fine-tuned network."""
+    names = ('Archery', 'Biking')
+    lists = {'train': [], 'test': []}
+    for label, name in enumerate(names, 1):
+        folder = tmp_path / 'videos' / name
+        folder.mkdir(parents=True)
+        for number, subset in enumerate(('train', 'train', 'test')):
+            shutil.copy(make_video(12 + number, 'avi'), folder / f'v_{number}.avi')
+            lists[subset].append(f'{name}/v_{number}.avi {label}\n')
+    splits = tmp_path / 'splits'
+    splits.mkdir()
+    (splits / 'classInd.txt').write_text(''.join(f'{i} {n}\n' for i, n in enumerate(names, 1)))
+    for subset, lines in lists.items():
+        (splits / f'{subset}list01.txt').write_text(''.join(lines))
+    refused = run_script('create_ucf101_lmdb.sh', cwd=tmp_path, VIDEOS='', ANNOTATIONS='')
+    assert refused.returncode == 2
+    assert "set VIDEOS (the folder of ucf101's videos) and ANNOTATIONS" in refused.stderr
+    made = run_script(
+        'create_ucf101_lmdb.sh', cwd=tmp_path, VIDEOS='videos', ANNOTATIONS='splits', OUTPUT='out'
+    )
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / 'out' / 'labels.txt').read_text() == 'Archery\nBiking\n'
+    pretrained = Network('r2plus1d', 10, clip_length=8, num_labels=9, width=0.0625)
+    weights.save_pickle(tmp_path / 'p.pkl', weights.random_parameters(pretrained, 0))
+    settings = {
+        'TRAIN_DATA': 'out/train_split1_lmdb', 'TEST_DATA': 'out/test_split1_lmdb',
+        'PRETRAINED': 'p.pkl', 'MODEL_DEPTH': '10', 'CLIP_LENGTH': '8', 'NUM_LABELS': '2',
+        'BATCH_SIZE': '2', 'EPOCH_SIZE': '4', 'NUM_EPOCHS': '1', 'OUTPUT': 'tuned',
+    }  # fmt: skip
+    tuned = run_script('finetune_ucf101.sh', '--width=0.0625', cwd=tmp_path, **settings)
+    assert tuned.returncode == 0, tuned.stderr
+    assert '2 blobs fresh: last_out_L2_w, last_out_L2_b' in tuned.stderr
+    assert tuned.stdout == 'tuned/r2plus1d_w0.0625_1.mdl\n'
+    again = run_script('finetune_ucf101.sh', '--width=0.0625', cwd=tmp_path, **settings)
+    assert again.returncode == 1
+    assert 'r2plus1d_w0.0625_1.mdl would be overwritten' in again.stderr
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_a_trained_model_as_a_pickle_predicts_the_same(run_tool, train, database, tmp_path, half):
+    assert train('--num_epochs=1', '--file_store_path=m').returncode == 0
+    arguments = ['--load_model_path=m/r2d_w0.0625_1.mdl', '--save_model_path=m.pkl']
+    result = run_tool('tools/minidb_to_pickle.py', *arguments, *(['--half'] if half else []))
+    assert result.stdout.endswith('blobs in m.pkl\n'), result.stderr
+    with (tmp_path / 'm.pkl').open('rb') as file:
+        blobs = pickle.load(file)['blobs']
+    assert not [name for name in blobs if 'momentum' in name or 'iteration' in name]
+    assert {array.dtype.itemsize for array in blobs.values()} == {2 if half else 4}
+    predictions = []
+    for path, db_type in (('m/r2d_w0.0625_1.mdl', 'minidb'), ('m.pkl', 'pickle')):
+        flags = [f for f in FLAGS if not f.startswith(('--epoch', '--base', '--batch'))]
+        result = run_tool(
+            'tools/test_net.py', f'--test_data={database}', f'--load_model_path={path}',
+            f'--db_type={db_type}', '--output=p.csv', *flags,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        predictions.append((tmp_path / 'p.csv').read_text())
+    if not half:
+        assert predictions[0] == predictions[1]

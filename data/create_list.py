@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Writes a CSV list of Kinetics', HMDB51's or UCF101's videos from their own split files."""
+
+import logging
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.video import datasets, lists
+
+log = logging.getLogger(__name__)
+
+OPTIONS = {
+    'dataset': (options.one_of(*datasets.DATASETS), options.REQUIRED, 'whose files these are'),
+    'annotations': (pathlib.Path, options.REQUIRED, "Kinetics' CSV, or the folder of split files"),
+    'videos': (pathlib.Path, options.REQUIRED, 'folder of the videos'),
+    'subset': (options.one_of(*datasets.SUBSETS), 'train', 'of HMDB51 and UCF101'),
+    'split': (options.integer(1), 1, 'of HMDB51 and UCF101, 1 to 3'),
+    'output': (pathlib.Path, options.REQUIRED, 'CSV list to write'),
+    'labels': (pathlib.Path, None, 'text file of class names to write, one a line'),
+    'max_missing': (options.integer(0), 0, 'exit status 3 if more videos are missing'),
+}
+
+
+def main():
+    args = options.parse(__doc__, OPTIONS)
+    names, listed = datasets.entries(
+        args.dataset, args.annotations, subset=args.subset, split=args.split
+    )
+    rows, missing = datasets.rows(names, listed, args.videos)
+    lists.write_rows(args.output, rows)
+    if args.labels:
+        args.labels.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
+    absent = args.output.with_suffix('.missing.txt')
+    absent.unlink(missing_ok=True)
+    if missing:
+        absent.write_text(''.join(f'{place}\n' for place in missing), encoding='utf-8')
+        log.warning('%d videos are missing; they are listed in %s', len(missing), absent)
+    print(f'{len(rows)} of {len(listed)} videos of {len(names)} classes in {args.output}')
+    return cli.TOO_MANY_FAILURES if len(missing) > args.max_missing else 0
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Builds databases of the training and the test videos of a split of HMDB51 or UCF101;
+# create_hmdb51_lmdb.sh and create_ucf101_lmdb.sh say which. Arguments go to create_video_db.py.
+set -eu
+
+root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+
+DATASET=${DATASET:-hmdb51}   # or ucf101
+VIDEOS=${VIDEOS:-}            # folder of the videos, CLASS/NAME.avi
+ANNOTATIONS=${ANNOTATIONS:-} # folder of the data set's split files
+SPLIT=${SPLIT:-1}            # 1, 2 or 3
+USE_LIST=${USE_LIST:-0}      # 1: store the paths of the videos, not the videos
+OUTPUT=${OUTPUT:-$root/output/$DATASET} # folder of the lists and databases
+
+if [ -z "$VIDEOS" ] || [ -z "$ANNOTATIONS" ]; then
+    echo "create_split_lmdbs.sh: set VIDEOS (the folder of $DATASET's videos) and ANNOTATIONS (that" \
+        "of its split files)" >&2
+    exit 2
+fi
+
+python=$(sh "$root/scripts/setup.sh")
+
+mkdir -p -- "$OUTPUT"
+for subset in train test; do
+    list=$OUTPUT/${subset}_split$SPLIT.csv
+    "$python" "$root/data/create_list.py" --dataset="$DATASET" --annotations="$ANNOTATIONS" \
+        --videos="$VIDEOS" --subset="$subset" --split="$SPLIT" --output="$list" \
+        --labels="$OUTPUT/labels.txt"
+    "$python" "$root/data/create_video_db.py" --list_file="$list" --use_list="$USE_LIST" \
+        --use_video_id=1 --output_file="$OUTPUT/${subset}_split${SPLIT}_lmdb" "$@"
+done
