@@ -134,6 +134,42 @@ def test_no_video_stream(audio_only):
         Video(audio_only)
 
 
+def test_no_decoder(make_video):
+    content = make_video(40, 'avi').read_bytes()
+    assert b'FMP4' in content
+    with pytest.raises(RecordError, match='no decoder'):
+        Video(content.replace(b'FMP4', b'ZZZZ').replace(b'fmp4', b'ZZZZ'))
+
+
+def test_no_frame_size():
+    stream = type('Stream', (), {'codec_context': object(), 'width': 0, 'height': 120})()
+    container = type('Container', (), {'streams': type('Streams', (), {'video': [stream]})})
+    with pytest.raises(RecordError, match='how large its frames are'):
+        decode._video_stream(container)
+
+
+def test_frames_that_do_not_convert():
+    with pytest.raises(RecordError, match='frames of yuv420p do not convert'):
+        decode._converter((10**6, 10**6))(av.VideoFrame(16, 16, 'yuv420p'))
+
+
+def test_metadata_in_old_encodings_is_no_obstacle(make_video):
+    titled = io.BytesIO()
+    with av.open(str(make_video(40))) as source, av.open(titled, 'w', format='mov') as target:
+        target.metadata['title'] = 'a title'
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    odd = titled.getvalue().replace(b'a title', b'\xe9 title')
+    assert odd != titled.getvalue()
+    with pytest.raises(UnicodeDecodeError):
+        av.open(io.BytesIO(odd))
+    with Video(odd) as video:
+        assert video.count_frames() == 40
+
+
 @pytest.mark.parametrize(
     ('suffix', 'options', 'message'),
     [

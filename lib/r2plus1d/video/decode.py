@@ -37,15 +37,16 @@ class Video:
         num_undecodable: packets that it could not decode and, as Caffe2, went on without.
 
     Raises:
-        RecordError: a missing file, not a video, no video stream.
+        RecordError: a missing file, not a video, no video stream or none that FFmpeg decodes.
     """
 
     def __init__(self, source):
         self._container = _open(source)
-        self._stream = next(iter(self._container.streams.video), None)
-        if self._stream is None:
+        try:
+            self._stream = _video_stream(self._container)
+        except RecordError:
             self._container.close()
-            raise RecordError('no video stream')
+            raise
         self._stream.codec_context.thread_count = 1  # the reader decodes several videos at a time
         self._stored_packets = None
         self._end_seconds = 0.0
@@ -166,10 +167,22 @@ def _open(source):
     if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
         raise RecordError('missing file')
     try:
-        return av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source))
+        file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        return av.open(file, metadata_errors='replace')  # titles in old encodings do no harm
     except av.error.FFmpegError as error:
         size = len(source) if isinstance(source, bytes) else pathlib.Path(source).stat().st_size
         raise RecordError(f'not a video, or truncated ({size} bytes: {error.strerror})') from None
+
+
+def _video_stream(container):
+    stream = next(iter(container.streams.video), None)
+    if stream is None:
+        raise RecordError('no video stream')
+    if stream.codec_context is None:
+        raise RecordError('FFmpeg has no decoder for its video stream')
+    if not (stream.width and stream.height):
+        raise RecordError('its video stream does not say how large its frames are')
+    return stream
 
 
 def _converter(size):
@@ -177,7 +190,12 @@ def _converter(size):
     reformatter, (width, height) = VideoReformatter(), size
 
     def convert(frame):
-        picture = reformatter.reformat(frame, width, height, 'rgb24', interpolation='FAST_BILINEAR')
+        try:
+            picture = reformatter.reformat(
+                frame, width, height, 'rgb24', interpolation='FAST_BILINEAR'
+            )
+        except (av.error.FFmpegError, ValueError) as error:
+            raise RecordError(f'frames of {frame.format.name} do not convert: {error}') from None
         return picture.to_ndarray()
 
     return convert
