@@ -9,6 +9,7 @@ DATASET=${DATASET:-hmdb51}   # or ucf101
 VIDEOS=${VIDEOS:-}            # folder of the videos, CLASS/NAME.avi
 ANNOTATIONS=${ANNOTATIONS:-} # folder of the data set's split files
 SPLIT=${SPLIT:-1}            # 1, 2 or 3
+MAX_MISSING=${MAX_MISSING:-0} # videos that may be missing
 USE_LIST=${USE_LIST:-0}      # 1: store the paths of the videos, not the videos
 OUTPUT=${OUTPUT:-$root/output/$DATASET} # folder of the lists and databases
 
@@ -25,7 +26,7 @@ for subset in train test; do
     list=$OUTPUT/${subset}_split$SPLIT.csv
     "$python" "$root/data/create_list.py" --dataset="$DATASET" --annotations="$ANNOTATIONS" \
         --videos="$VIDEOS" --subset="$subset" --split="$SPLIT" --output="$list" \
-        --labels="$OUTPUT/labels.txt"
+        --labels="$OUTPUT/labels.txt" --max_missing="$MAX_MISSING"
     "$python" "$root/data/create_video_db.py" --list_file="$list" --use_list="$USE_LIST" \
         --use_video_id=1 --output_file="$OUTPUT/${subset}_split${SPLIT}_lmdb" "$@"
 done

@@ -34,12 +34,13 @@ if [ -z "$TRAIN_DATA" ] && [ -z "$PRETRAINED" ]; then
     PRETRAINED=$SAMPLE/random_r2plus1d_18_8_w0.125_L400.pkl
     "$python" "$root/tools/random_weights.py" --save_model_path="$PRETRAINED" \
         --clip_length_rgb=8 --num_labels=400 --width=0.125 >&2
+    # Whatever was set is for a real run: this one is a trial, of its own each time.
     MODEL_DEPTH=18
     CLIP_LENGTH=8
     NUM_LABELS=8
     EPOCH_SIZE=16
     NUM_EPOCHS=1
-    OUTPUT=$(mktemp -d) # a trial each time
+    OUTPUT=$(mktemp -d)
     set -- --width=0.125 --random_mirror=0 "$@"
 elif [ -z "$TRAIN_DATA" ] || [ -z "$PRETRAINED" ]; then
     echo "finetune.sh: set TRAIN_DATA (an LMDB) and PRETRAINED (weights), or neither" >&2

@@ -21,14 +21,12 @@ SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
 python=$(sh "$root/scripts/setup.sh")
 
 if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
-    echo "test_r2plus1d_kinetics.sh: the bundled sample, with random weights: accuracy is chance." \
-        "For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8.pkl sh $0" >&2
+    echo "test_r2plus1d_kinetics.sh: the bundled sample, eight motions, and a narrow network trained" \
+        "on it. For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8.pkl sh $0" >&2
     TEST_DATA=$SAMPLE/test_lmdb
-    MODEL=$SAMPLE/random_r2plus1d_18_8_w0.125.pkl
+    MODEL=$root/data/sample/r2plus1d_18_8_w0.125.pkl
     NUM_LABELS=8
-    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh"
-    [ -f "$MODEL" ] || "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" \
-        --clip_length_rgb="$CLIP_LENGTH" --num_labels="$NUM_LABELS" --width=0.125
+    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
     set -- --width=0.125 --labels="$SAMPLE/labels.txt" "$@"
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "test_r2plus1d_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2

@@ -7,6 +7,18 @@ root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 TRAIN_DATA=${TRAIN_DATA:-}         # LMDB of videos
 TEST_DATA=${TEST_DATA:-}           # LMDB of videos, tested after each epoch; empty: no test
+SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
+
+if [ -z "$TRAIN_DATA" ]; then
+    on_sample=yes
+    NUM_LABELS=8
+    BATCH_SIZE=${BATCH_SIZE:-8}
+    LEARNING_RATE=${LEARNING_RATE:-0.005}
+    EPOCH_SIZE=${EPOCH_SIZE:-640}
+    NUM_EPOCHS=${NUM_EPOCHS:-24}
+    STEP_EPOCH=${STEP_EPOCH:-16}
+fi
+
 MODEL_NAME=${MODEL_NAME:-r2plus1d}
 MODEL_DEPTH=${MODEL_DEPTH:-18}
 CLIP_LENGTH=${CLIP_LENGTH:-8}
@@ -19,12 +31,12 @@ NUM_EPOCHS=${NUM_EPOCHS:-45}
 STEP_EPOCH=${STEP_EPOCH:-10}
 GPUS=${GPUS:-}                     # such as 0,1,2,3; empty: the CPU
 THREADS=${THREADS:-4}              # videos decoded at the same time
+USE_LOCAL_FILE=${USE_LOCAL_FILE:-0} # 1: the LMDBs hold paths of videos
 OUTPUT=${OUTPUT:-$root/output/train} # checkpoints and the log
-SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
 
 python=$(sh "$root/scripts/setup.sh")
 
-if [ -z "$TRAIN_DATA" ]; then
+if [ -n "${on_sample:-}" ]; then
     echo "train_r2plus1d_kinetics.sh: no TRAIN_DATA: a narrow network on the bundled sample" >&2
     TRAIN_DATA=$SAMPLE/train_lmdb
     TEST_DATA=$SAMPLE/test_lmdb
@@ -33,12 +45,6 @@ if [ -z "$TRAIN_DATA" ]; then
         "$python" "$root/data/create_video_db.py" --list_file="$SAMPLE/${split}_list.csv" \
             --output_file="$SAMPLE/${split}_lmdb" --overwrite=1 >&2
     done
-    NUM_LABELS=8
-    BATCH_SIZE=8
-    LEARNING_RATE=0.005
-    EPOCH_SIZE=640
-    NUM_EPOCHS=${SAMPLE_EPOCHS:-24}
-    STEP_EPOCH=16
     # Mirrored, left is right: these classes are told apart by nothing else.
     set -- --width=0.125 --cpu_replicas=2 --random_mirror=0 --clip_per_video=4 "$@"
 fi
@@ -58,6 +64,7 @@ exec "$python" "$root/tools/train_net.py" \
     --step_epoch="$STEP_EPOCH" \
     --gpus="$GPUS" \
     --num_decode_threads="$THREADS" \
+    --use_local_file="$USE_LOCAL_FILE" \
     --file_store_path="$OUTPUT" \
     --plot="$OUTPUT/training.png" \
     "$@"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -91,7 +92,7 @@ def make_database(tmp_path):
         path = tmp_path / name
         with DatabaseWriter(path, len(records)) as writer:
             for video, label, *rest in records:
-                video = video if isinstance(video, bytes) else str(video).encode()
+                video = video if isinstance(video, bytes) else os.fsencode(video)
                 labels = tuple(label) if isinstance(label, (tuple, list)) else (label,)
                 writer.add(Record(video, labels, *rest))
         return path

@@ -1,5 +1,6 @@
 """Databases of videos: records as Caffe2 writes them, lists checked before anything is written."""
 
+import gc
 import os
 import pathlib
 import re
@@ -636,6 +637,40 @@ def test_unmapping_on_the_way_leaves_nothing_out(tmp_path, monkeypatch, start):
         assert len(opened) == max(0, 4 - start)
     assert [decode(value) for _, _, value in whole] == records[start:]
     assert [index for index, _, _ in whole] == list(range(start, 5))
+
+
+def test_pages_are_let_go_of_without_the_garbage_collector(tmp_path, monkeypatch):
+    path = write(tmp_path / 'db', numbered(4))
+    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    opened = []
+    original = lmdb.open
+    monkeypatch.setattr(
+        'r2plus1d.video.database.lmdb.open', lambda *a, **k: opened.append(1) or original(*a, **k)
+    )
+    gc.disable()
+    try:
+        with Database(path) as database:
+            check_kind(database, use_local_file=False)
+            list(database.records())
+            assert len(opened) == 4
+            for key in list(database.keys()):
+                database.get(key)
+            assert len(opened) == 8
+    finally:
+        gc.enable()
+
+
+def test_a_database_that_is_replaced_meanwhile_is_noticed(tmp_path, monkeypatch):
+    path = write(tmp_path / 'db', numbered(4))
+    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    with Database(path) as database:
+        records = database.records()
+        next(records)
+        with DatabaseWriter(path, 2, overwrite=True) as writer:
+            for record in numbered(2):
+                writer.add(record)
+        with pytest.raises(InputError, match='was replaced while it was read'):
+            list(records)
 
 
 def test_progress_is_lines_in_a_log(monkeypatch, caplog):

@@ -25,7 +25,7 @@ def create_list(run_tool, tmp_path):
 
 def test_kinetics(create_list, tmp_path):
     (tmp_path / 'val.csv').write_text(
-        'label,youtube_id,time_start,time_end,split\n'
+        '\ufefflabel,youtube_id,time_start,time_end,split\n'
         'riding a bike,-abc,5,15,validate\n'
         'archery,xyz,0,10,validate\n'
         'archery,gone,120,130,validate\n'
@@ -86,11 +86,17 @@ def test_what_is_not_there_or_not_of_the_data_set(tmp_path):
     refused('kinetics', 'has no column youtube_id', tmp_path / 'x.csv')
     (tmp_path / 'x.csv').write_text('label,youtube_id,time_start,time_end\na,b,c,d\n')
     refused('kinetics', 'line 2: time_start or time_end is not a number', tmp_path / 'x.csv')
+    (tmp_path / 'x.csv').write_text('label,youtube_id,time_start,time_end\na,b\n')
+    refused('kinetics', 'line 2: time_start or time_end is not a number', tmp_path / 'x.csv')
     refused('hmdb51', 'is no folder of split files', tmp_path / 'none')
     refused('hmdb51', 'has no files CLASS_test_split3.txt', split=3)
     (tmp_path / 'run_test_split1.txt').write_text('a.avi 7\n')
     refused('hmdb51', 'line 1 is not `VIDEO 0`')
     refused('ucf101', 'classInd.txt is missing')
+    (tmp_path / 'classInd.txt').write_text('Archery\n')
+    (tmp_path / 'testlist02.txt').write_text('Archery/v.avi\n')
+    refused('ucf101', 'line 1 is not `LABEL CLASS`', subset='test', split=2)
+    (tmp_path / 'testlist02.txt').unlink()
     (tmp_path / 'classInd.txt').write_text('1 Archery\n')
     refused('ucf101', 'testlist02.txt is missing', subset='test', split=2)
     (tmp_path / 'trainlist01.txt').write_text('Biking/v.avi 1\n')

@@ -46,7 +46,7 @@ def test_what_is_wrong_with_a_record_is_its_failure(make_video, make_database, a
     expected = [
         ((good, 1), None),
         ((b'\0not a video', 1), 'not a video, or truncated (12 bytes'),
-        ((truncated, 1), 'truncated: the file ends within frame'),
+        ((truncated, 1), 'truncated: the file ends after'),
         ((make_video(5).read_bytes(), 1), 'too few frames: 5, and the clips need 8'),
         ((audio_only, 1), 'no video stream'),
         ((good, 10), 'label 10 is out of range: 0 to 9'),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from r2plus1d.evaluation.scores import average_precision
 from r2plus1d.models import weights
 from r2plus1d.models.network import Network
 
@@ -91,6 +92,24 @@ def test_stopping_at_the_first_failure(evaluate, database, tmp_path):
     assert 'videos: 11, scored: 3, failed: 1' in result.stdout
     assert not (tmp_path / 'p.csv').exists()
     assert len(rows_of(tmp_path / 'p.csv.partial')) == 3
+
+
+def test_stopping_at_the_first_failure_of_many(evaluate, make_database):
+    bad = make_database([(b'\0bad', 1)] * 30, name='bad')
+    result = evaluate(bad, '--on_error=fail', '--batch_size=20')
+    assert result.stdout.startswith('partial: record 00 failed, 29 of 30 videos not reached\n')
+
+
+def test_any_path_can_be_reported(evaluate, make_video, make_database, tmp_path):
+    name = os.fsencode(tmp_path) + b'/caf\xe9.mp4'
+    with open(name, 'wb') as file:  # noqa: PTH123 - a name that is no text
+        file.write(make_video(20).read_bytes())
+    database = make_database([(name, 1), (name + b'gone', 1), (b'x' * 300 + b'.mp4', 1)])
+    result = evaluate(database, '--use_local_file=1', '--output=p.csv')
+    assert 'videos: 3, scored: 1, failed: 2' in result.stdout, result.stderr
+    assert name in (tmp_path / 'p.csv').read_bytes()
+    assert name + b'gone,missing file' in (tmp_path / 'failures.csv').read_bytes()
+    assert b'File name too long' in (tmp_path / 'failures.csv').read_bytes()
 
 
 def test_failures_of_an_earlier_run_do_not_stay(
@@ -187,10 +206,17 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
     weights.save_pickle(path, weights.random_parameters(network, 0))
     records = [(make_video(20, seed=i).read_bytes(), (0, 1 + i % 3)) for i in range(4)]
     flags = [*FLAGS, '--num_labels=4', '--multi_label=1', f'--load_model_path={path}']
+    flags.append('--output=p.csv')
     result = run_tool('tools/test_net.py', f'--test_data={make_database(records)}', *flags)
     assert result.returncode == 0, result.stderr
     value = re.search(r'Test accuracy: mean average precision: ([\d.]+)', result.stdout)
-    assert 0.25 <= float(value.group(1)) <= 1  # class 0 is in every video: its precision is 1
+    scores, truths = np.zeros((4, 4)), np.zeros((4, 4), bool)
+    for video, row in enumerate(rows_of(tmp_path / 'p.csv')):
+        truths[video, [int(label) for label in row['label'].split()]] = True
+        for k in range(1, 5):
+            scores[video, int(row[f'top{k}'])] = float(row[f'probability{k}'])
+    expected = [average_precision(scores[:, c], truths[:, c]) for c in range(4)]
+    assert float(value.group(1)) == pytest.approx(np.mean(expected), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +229,9 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         (['--clip_length_rgb=9'], 'clip_length is 9; a multiple of 8', 1),
         (['--gpus=97'], 'gpus is 97; Caffe2 sees', 1),
         (['--gpus=1,1'], 'gpus names a device twice', 1),
+        (['--gpus=0,1', '--num_gpus=3'], 'gpus names 2 devices, num_gpus says 3', 1),
+        (['--num_gpus=1', '--cpu_replicas=2'], 'cpu_replicas is for the CPU', 1),
+        (['--failures=none/x.csv'], 'none is no folder for x.csv', 1),
         (['--num_channels=2'], 'num_channels is 2; the input has 3', 1),
         (['--use_local_file=1'], 'leave out --use_local_file=1', 1),
         (['--get_video_id=2'], "'2' is not 0 or 1", 2),

@@ -21,7 +21,8 @@ from r2plus1d.training.schedule import Schedule
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 from r2plus1d.training import checkpoint  # noqa: E402
-from r2plus1d.training.net import TrainingNet, fine_tune  # noqa: E402
+from r2plus1d.training.net import TrainingNet  # noqa: E402
+from r2plus1d.training.start import fine_tune  # noqa: E402
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=5, width=0.0625)
 # Where a ReLU's input is next to 0, rounding decides about its gradient, here or in any other
@@ -217,7 +218,7 @@ def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     blobs = weights.random_parameters(other, 5)
     caplog.set_level('INFO')
     with training_net(network=SMALL) as net:
-        taken = fine_tune(blobs, net, source='file.pkl')
+        taken = fine_tune(blobs, SMALL, source='file.pkl')
         net.set(taken)
         now = net.get(net.parameter_names)
     np.testing.assert_array_equal(now['conv1_w'], blobs['conv1_w'])
@@ -225,11 +226,11 @@ def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     assert set(now) - set(taken) == {'last_out_L5_w', 'last_out_L5_b'}
     assert f'{len(taken)} blobs from file.pkl: conv1_w' in caplog.text
     assert '2 blobs fresh: last_out_L5_w, last_out_L5_b' in caplog.text
-    same = fine_tune(weights.random_parameters(SMALL, 5), net, source='file.pkl')
+    same = fine_tune(weights.random_parameters(SMALL, 5), SMALL, source='file.pkl')
     assert 'last_out_L5_w' in same
     del blobs['comp_0_conv_1_w']
     with pytest.raises(InputError, match='missing .1.: comp_0_conv_1_w'):
-        fine_tune(blobs, net, source='file.pkl')
+        fine_tune(blobs, SMALL, source='file.pkl')
 
 
 def test_schedule():

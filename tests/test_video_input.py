@@ -8,6 +8,7 @@ from r2plus1d import options
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video import flow
 from r2plus1d.video.clips import ClipSettings, normalize, read_clips
+from r2plus1d.video.decode import Video
 from r2plus1d.video.reader import ClipReader, RecordNeeds
 
 # VideoInput's names of what the tools call otherwise
@@ -28,20 +29,20 @@ def settings_of(arguments):
     return options.clip_settings(options.parse('', *groups, argv=argv))
 
 
-def records_of(case, golden):
+def records_of(case, golden, local=None):
     """(record, video id) in the golden arrays' order: by video, then by start frame."""
-    local = case['args']['use_local_file']
+    local = case['args']['use_local_file'] if local is None else local
     for number, name in enumerate(case['videos']):
         path = golden / 'videos' / name
         for start in case['starts'] or [0]:
             yield path if local else path.read_bytes(), 0, start, 1000 * number + start
 
 
-def read_case(case, golden, make_database, threads):
+def read_case(case, golden, make_database, threads, local=True):
     """All clips of a golden case, read by the public reader from a database."""
     settings = settings_of(case['args'])
-    needs = RecordNeeds(1, bool(case['args']['use_local_file']), video_id=True)
-    database = make_database(list(records_of(case, golden)), name=f'{case["name"]}_{threads}')
+    needs = RecordNeeds(1, local, video_id=True)
+    database = make_database(list(records_of(case, golden, local)))
     with ClipReader(database, settings, needs, threads=threads) as reader:
         samples = sorted(reader, key=lambda sample: sample.video_id)
     assert [sample.failure for sample in samples] == [None] * len(samples)
@@ -50,8 +51,9 @@ def read_case(case, golden, make_database, threads):
 
 @pytest.mark.parametrize('case', golden_cases(0), ids=lambda case: case['name'])
 @pytest.mark.parametrize('threads', [1, 4])
-def test_rgb_is_bit_identical(case, golden, make_database, threads):
-    pixels, _ = read_case(case, golden, make_database, threads)
+@pytest.mark.parametrize('local', [False, True], ids=['memory', 'file'])
+def test_rgb_is_bit_identical(case, golden, make_database, threads, local):
+    pixels, _ = read_case(case, golden, make_database, threads, local)
     expected = np.load(golden / 'video_input' / f'{case["name"]}.npz')['rgb_u8']
     np.testing.assert_array_equal(pixels, expected)
 
@@ -133,6 +135,9 @@ def test_random_starts_and_crops_cover_the_video(make_video):
     video = make_video(12).read_bytes()
     settings = ClipSettings(length=8, decode_type='random', clips=60)
     assert set(read_clips(video, settings).starts) == {0, 1, 2, 3, 4}
+    settings = ClipSettings(length=8, decode_type='uniform', clips=60, random_crop=True)
+    crops = {clip.tobytes() for clip in read_clips(make_video(8), settings).pixels}
+    assert len(crops) > 50
 
 
 def test_mirror_turns_half_of_the_clips(make_video):
@@ -163,9 +168,16 @@ def test_crops_follow_the_longer_side(make_video):
 
 def test_original_resolution_enlarges_only_what_is_too_small(make_video):
     settings = ClipSettings(length=8, video_res_type='original')
-    big = read_clips(make_video(8, width=200, height=140), settings)
-    small = read_clips(make_video(8, width=100, height=80), settings)
-    assert big.pixels.shape == small.pixels.shape == (1, 3, 8, 112, 112)
+    path = make_video(8, width=200, height=140)
+    with Video(path) as video:
+        unscaled = dict(video.frames_at(set(range(8)), (200, 140)))
+    expected = np.stack([unscaled[i][14:126, 44:156] for i in range(8)]).transpose(3, 0, 1, 2)
+    np.testing.assert_array_equal(read_clips(path, settings).pixels[0], expected)
+    path = make_video(8, width=100, height=80)
+    with Video(path) as video:
+        enlarged = dict(video.frames_at({0}, (140, 112)))
+    small = read_clips(path, settings).pixels
+    np.testing.assert_array_equal(small[0, :, 0], enlarged[0][:, 14:126].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -185,8 +197,6 @@ def test_settings_that_exclude_each_other(settings, message):
 
 def test_more_or_fewer_frames_than_packets(make_video, monkeypatch):
     """What the packets promise is checked against what decodes, and the clips chosen again."""
-    from r2plus1d.video.decode import Video
-
     path = make_video(40)
     expected = read_clips(path, ClipSettings(length=8, clips=5))
     for promised in (30, 47, 3):

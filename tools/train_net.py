@@ -1,30 +1,25 @@
 """Train a network on a video database, or fine-tune published weights on it."""
 
-import dataclasses
-import functools
-import logging
+import contextlib
 import pathlib
 
 from r2plus1d import cli, options
 from r2plus1d.engines import open_engine
-from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.models import weights
 from r2plus1d.training import checkpoint
 from r2plus1d.training.data import Shard, TrainingData
-from r2plus1d.training.machines import rendezvous
-from r2plus1d.training.net import TrainingNet, fine_tune
+from r2plus1d.training.machines import meeting
+from r2plus1d.training.net import TrainingNet
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.training.start import start
 from r2plus1d.training.train import LoopSettings, train
-
-log = logging.getLogger(__name__)
 
 TRAINING = {
     'train_data': (pathlib.Path, options.REQUIRED, 'LMDB of videos to train on'),
     'epoch_size': (options.integer(1), 110000, 'clips of an epoch, over all devices'),
     'num_epochs': (options.integer(1), 50, 'epochs in all'),
     'base_learning_rate': (options.number, 0.003, 'of one device; times the number of devices'),
-    'weight_decay': (options.number, 0.005, 'L2 penalty of the weights'),
+    'weight_decay': (options.number_from_0, 0.005, 'L2 penalty of the weights'),
     'step_epoch': (options.number, 10, 'epochs after which the rate is multiplied by gamma'),
     'gamma': (options.number, 0.1, 'factor of the learning rate'),
     'pretrained_model': (pathlib.Path, None, 'weights, or a checkpoint ..._N.mdl, to begin from'),
@@ -51,38 +46,26 @@ def main():
     shard = Shard(args.shard_id, args.num_shards)
     schedule = schedule_of(args, len(devices.ids) * shard.count)
     loop = LoopSettings(args.file_store_path, args.max_loss, args.max_failures, args.display_iter)
-    with (
-        TrainingData(
-            args.train_data,
-            options.training_clips(args),
-            options.record_needs(args),
-            batch_size=args.batch_size * len(devices.ids),
-            shard=shard,
-            threads=args.num_decode_threads,
-        ) as data,
-        TrainingNet(
-            network,
-            devices=devices,
-            weight_decay=args.weight_decay,
-            seed=args.seed,
-            meet=functools.partial(rendezvous, shard, args.file_store_path, args.run_id),
-            use_cudnn=args.use_cudnn,
-            cudnn_workspace_limit_mb=args.cudnn_workspace_limit_mb,
-            profiling=args.profiling,
-        ) as net,
-    ):
-        first_epoch = begin(args, net, schedule)
-        test = tester(args, network, devices) if args.test_data and shard.index == 0 else None
-        writes = shard.index == 0
-        log_path = train(
-            net, data, schedule, loop, first_epoch=first_epoch, test=test, writes=writes
+    with contextlib.ExitStack() as stack:
+        data = stack.enter_context(training_data(args, shard, len(devices.ids)))
+        test = None
+        if args.test_data and shard.index == 0:
+            test = stack.enter_context(tester(args, network, devices))
+        meet = stack.enter_context(meeting(shard, args.file_store_path, args.run_id))
+        net = stack.enter_context(training_net(args, network, devices, meet))
+        first_epoch = start(
+            net,
+            schedule,
+            folder=args.file_store_path,
+            pretrained=args.pretrained_model,
+            db_type=args.db_type,
+            proceed=args.is_checkpoint,
         )
-    if args.plot and writes:
-        from r2plus1d.training.plot import plot_log
-
-        plot_log(log_path, args.plot)
-    if writes:
-        print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
+        try:
+            train(net, data, schedule, loop, first_epoch=first_epoch, test=test)
+        finally:
+            plot(args, network)
+    print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
 
 
 def schedule_of(args, num_devices):
@@ -97,54 +80,61 @@ def schedule_of(args, num_devices):
     )
 
 
-def begin(args, net, schedule):
-    """Set what the net begins with; return the number of epochs that are already done."""
-    epoch, path = checkpoint.newest(args.file_store_path, net.network)
-    given = args.pretrained_model
-    if args.is_checkpoint and given and checkpoint.epoch_of(given) is not None:
-        epoch, path = checkpoint.epoch_of(given), given
-    if path and not args.is_checkpoint:
-        raise InputError(
-            f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
-            '--file_store_path starts afresh'
-        )
-    if path:
-        done = checkpoint.restore(path, net)
-        if done != epoch * schedule.iterations:
-            raise InputError(
-                f'{path} is after {done} iterations; {epoch} epochs are now '
-                f'{epoch * schedule.iterations}: epoch_size, batch_size or devices differ'
-            )
-        return epoch
-    if given:
-        net.set(fine_tune(weights.read_file(given, args.db_type), net, source=str(given)))
-    else:
-        log.info('%s from scratch, seed %d', net.network.name, args.seed)
-    return 0
+def training_data(args, shard, num_devices):
+    return TrainingData(
+        args.train_data,
+        options.training_clips(args),
+        options.record_needs(args),
+        batch_size=args.batch_size * num_devices,
+        shard=shard,
+        threads=args.num_decode_threads,
+    )
 
 
+def training_net(args, network, devices, meet):
+    return TrainingNet(
+        network,
+        devices=devices,
+        weight_decay=args.weight_decay,
+        seed=args.seed,
+        meet=meet,
+        use_cudnn=args.use_cudnn,
+        cudnn_workspace_limit_mb=args.cudnn_workspace_limit_mb,
+        profiling=args.profiling,
+    )
+
+
+@contextlib.contextmanager
 def tester(args, network, devices):
-    """Return a function from parameters to (clip, top-1, top-5) accuracy on the test database."""
+    """Give a function from parameters to the accuracies on the test database."""
     settings = EvaluationSettings(
         batch_size=args.batch_size * len(devices.ids),
         failures=args.file_store_path / 'test_failures.csv',
     )
-    clips = dataclasses.replace(options.clip_settings(args), random_crop=False, mirror=False)
+    clips = options.clip_settings(args, random_crop=False, mirror=False)
 
     def test(parameters):
-        with (
-            options.open_reader(args, settings.batch_size, clips=clips) as reader,
-            open_engine(
-                network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
-            ) as engine,
-        ):
+        with open_engine(
+            network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+        ) as engine:
             engine.load(parameters)
             result = evaluate(reader, engine, settings)
         if result.ended:
             raise KeyboardInterrupt
         return result.score.shares
 
-    return test
+    args.file_store_path.mkdir(parents=True, exist_ok=True)
+    with options.open_reader(args, settings.batch_size, clips=clips) as reader:
+        yield test
+
+
+def plot(args, network):
+    """Draw the log as far as it goes."""
+    log_path = args.file_store_path / f'{checkpoint.checkpoint_stem(network)}_log.csv'
+    if args.plot and args.shard_id == 0 and log_path.is_file():
+        from r2plus1d.training.plot import plot_log
+
+        plot_log(log_path, args.plot)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ the numbers and the words that they stand for are both taken.
 """
 
 import argparse
-import dataclasses
 import pathlib
 
 from r2plus1d import cli
@@ -29,6 +28,11 @@ def integer(low):
         return value
 
     return convert
+
+
+def number_from_0(text):
+    """An argparse type: a float of at least 0."""
+    return 0.0 if text in ('0', '0.0') else number(text)
 
 
 def number(text):
@@ -211,30 +215,35 @@ def network(args):
     )
 
 
-def clip_settings(args):
-    """Return the ClipSettings that parsed options of the groups NETWORK and CLIPS ask for."""
+def clip_settings(args, **changes):
+    """Return the ClipSettings that parsed options of the groups NETWORK and CLIPS ask for.
+
+    Args:
+        changes: settings that are not the options'.
+    """
     from r2plus1d.video.clips import ClipSettings
     from r2plus1d.video.flow import FlowSettings
 
     optical_flow = args.input_type == 'flow'
     flow = FlowSettings(args.frame_gap_of, args.do_flow_aggregation, args.flow_data_type)
-    settings = ClipSettings(
-        length=args.clip_length_of if optical_flow else args.clip_length_rgb,
-        rate=args.sampling_rate_of if optical_flow else args.sampling_rate_rgb,
-        flow=flow if optical_flow else None,
-        decode_type=args.decode_type,
-        clips=args.clip_per_video or (10 if args.decode_type == 'uniform' else 1),
-        clip_starts=tuple(args.clip_start_positions),
-        video_res_type=args.video_res_type,
-        scale_w=args.scale_w,
-        scale_h=args.scale_h,
-        short_edge=args.short_edge or min(args.scale_h, args.scale_w),
-        crop_size=args.crop_size,
-        crops=args.crop_per_clip,
-        random_crop=args.random_crop,
-        mirror=args.random_mirror,
-        seed=args.seed,
-    )
+    chosen = {
+        'length': args.clip_length_of if optical_flow else args.clip_length_rgb,
+        'rate': args.sampling_rate_of if optical_flow else args.sampling_rate_rgb,
+        'flow': flow if optical_flow else None,
+        'decode_type': args.decode_type,
+        'clips': args.clip_per_video or (10 if args.decode_type == 'uniform' else 1),
+        'clip_starts': tuple(args.clip_start_positions),
+        'video_res_type': args.video_res_type,
+        'scale_w': args.scale_w,
+        'scale_h': args.scale_h,
+        'short_edge': args.short_edge or min(args.scale_h, args.scale_w),
+        'crop_size': args.crop_size,
+        'crops': args.crop_per_clip,
+        'random_crop': args.random_crop,
+        'mirror': args.random_mirror,
+        'seed': args.seed,
+    }
+    settings = ClipSettings(**{**chosen, **changes})
     if args.num_channels not in (None, settings.channels):
         raise InputError(f'num_channels is {args.num_channels}; the input has {settings.channels}')
     return settings
@@ -242,9 +251,7 @@ def clip_settings(args):
 
 def training_clips(args):
     """Return the ClipSettings of training: one random clip of a video."""
-    return dataclasses.replace(
-        clip_settings(args), decode_type='random', clips=1, clip_starts=(), crops=1
-    )
+    return clip_settings(args, decode_type='random', clips=1, clip_starts=(), crops=1)
 
 
 def record_needs(args):

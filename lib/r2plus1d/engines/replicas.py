@@ -14,6 +14,9 @@ from r2plus1d.errors import InputError
 with contextlib.redirect_stdout(io.StringIO()):  # it prints about the operators of its own tests
     from caffe2.python import data_parallel_model
 
+# Machines wait for the one that tests and saves after an epoch. Caffe2 gives up after 30 seconds.
+data_parallel_model._DEFAULT_TIMEOUT_SEC = 24 * 3600
+
 # Caffe2 logs as errors that its build leaves AVX out. What goes wrong is raised, not logged.
 CAFFE2_LOG_FATAL_ONLY = 3
 

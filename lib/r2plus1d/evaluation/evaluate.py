@@ -48,9 +48,12 @@ class Result:
 
     records: int
     score: object
-    scored: int = 0
     failed: int = 0
     ended: str = None
+
+    @property
+    def scored(self):
+        return self.score.videos
 
 
 def evaluate(reader, engine, settings):
@@ -76,9 +79,8 @@ def evaluate(reader, engine, settings):
                     score = score_video(
                         probabilities, sample.labels, aggregation=settings.aggregation
                     )
-                    result.score.add(score)
-                    result.scored += 1
                     write(row(sample, score, settings))
+                    result.score.add(score)
                 progress.step('' if multi_label else result.score)
         except KeyboardInterrupt:
             result.ended = 'interrupted'
@@ -136,7 +138,10 @@ def row(sample, score, settings):
 
 def read_class_names(path, num_labels):
     """Return the class names in the text file `path`, one a line, as many as the network has."""
-    names = tuple(pathlib.Path(path).read_text(encoding='utf-8').splitlines())
+    try:
+        names = tuple(pathlib.Path(path).read_text(encoding='utf-8').splitlines())
+    except UnicodeDecodeError:
+        raise InputError(f'{path} is not text in UTF-8') from None
     if len(names) != num_labels:
         raise InputError(f'{path} names {len(names)} classes; num_labels is {num_labels}')
     return names

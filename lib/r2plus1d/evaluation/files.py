@@ -4,6 +4,10 @@ import contextlib
 import csv
 import pathlib
 
+from r2plus1d.errors import InputError
+
+CSV_FILE = {'newline': '', 'encoding': 'utf-8', 'errors': 'surrogateescape'}  # any path is written
+
 
 @contextlib.contextmanager
 def complete_csv(path, header):
@@ -17,7 +21,7 @@ def complete_csv(path, header):
         return
     path = pathlib.Path(path)
     partial = path.with_name(f'{path.name}.partial')
-    with partial.open('w', newline='', encoding='utf-8') as file:
+    with partial.open('w', **CSV_FILE) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         yield writer.writerow
@@ -35,8 +39,9 @@ class FailureList:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        self.count = 0
         self._file = None
+        if not self.path.parent.is_dir():
+            raise InputError(f'{self.path.parent} is no folder for {self.path.name}')
         if self._is_ours():
             self.path.unlink()
 
@@ -49,11 +54,10 @@ class FailureList:
 
     def add(self, sample):
         if self._file is None:
-            self._file = self.path.open('w', newline='', encoding='utf-8')
+            self._file = self.path.open('w', **CSV_FILE)
             csv.writer(self._file).writerow(self.HEADER)
         csv.writer(self._file).writerow([sample.key, sample.path or '', sample.failure])
         self._file.flush()
-        self.count += 1
 
     def _is_ours(self):
         if not self.path.is_file():

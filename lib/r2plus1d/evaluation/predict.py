@@ -17,28 +17,27 @@ def predict(reader, engine, *, batch_size):
         engine: with `run(data, label)`.
         batch_size: videos, over all devices.
     """
-    held = []  # samples in order, failed ones among them
-    good = 0
+    held = []
     for sample in reader:
+        if sample.failure is not None:
+            yield from _run(held, engine, reader)  # what came before it is known first
+            held = []
+            yield sample, None
+            continue
         held.append(sample)
-        good += sample.failure is None
-        if good == batch_size:
+        if len(held) == batch_size:
             yield from _run(held, engine, reader)
-            held, good = [], 0
+            held = []
     yield from _run(held, engine, reader)
 
 
 def _run(samples, engine, reader):
-    good = [sample for sample in samples if sample.failure is None]
-    outputs = {}
-    if good:
-        data = normalize(np.concatenate([s.clips.pixels for s in good]), reader.settings)
-        label = label_rows(good, reader.settings.rows, reader.needs)
-        outputs = engine.run(data, label)
-    first, rows = 0, reader.settings.rows
-    for sample in samples:
-        if sample.failure is not None:
-            yield sample, None
-            continue
-        yield sample, {name: array[first : first + rows] for name, array in outputs.items()}
-        first += rows
+    """Run the engine on samples with clips and yield each with its rows of the outputs."""
+    if not samples:
+        return
+    data = normalize(np.concatenate([s.clips.pixels for s in samples]), reader.settings)
+    rows = reader.settings.rows
+    outputs = engine.run(data, label_rows(samples, rows, reader.needs))
+    for i, sample in enumerate(samples):
+        part = slice(i * rows, (i + 1) * rows)
+        yield sample, {name: array[part] for name, array in outputs.items()}

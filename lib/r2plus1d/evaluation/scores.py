@@ -1,6 +1,7 @@
 """From class probabilities of clips to a video's prediction, and running totals over videos."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -88,6 +89,15 @@ class MeanAveragePrecision:
 
     def __init__(self):
         self._scores, self._truths = [], []
+
+    @property
+    def videos(self):
+        return len(self._scores)
+
+    @property
+    def shares(self):
+        """As Accuracy's: the mean average precision in the place of top-1, NaN for the others."""
+        return math.nan, self.value, math.nan
 
     def add(self, score):
         truth = np.zeros(len(score.probabilities), bool)

@@ -23,7 +23,7 @@ def load(path):
     """
     try:
         with pathlib.Path(path).open('rb') as file:
-            return _finished(_ArrayUnpickler(file, encoding='latin1').load())
+            return _finished(_ArrayUnpickler(file, encoding='latin1').load(), {})
     except pickle.UnpicklingError as error:
         raise InputError(f'{path}: {_printable(error)}') from None
     except _OF_NO_PICKLE as error:
@@ -90,28 +90,46 @@ def _scalar(dtype, content):
     return _from_buffer(content, dtype, (), 'C')[()]
 
 
-def _finished(content):
-    """`content` with the arrays in it in the place of their stand-ins."""
+def _finished(content, known):
+    """`content` with arrays in the place of their stand-ins; `known` has what was done already."""
     if isinstance(content, (_Dtype, _Array)):
         return content.value
-    if isinstance(content, dict):
-        return type(content)((key, _finished(value)) for key, value in content.items())
-    if isinstance(content, (list, tuple)):
-        return type(content)(map(_finished, content))
-    return content
+    if not isinstance(content, (dict, list, tuple)):
+        return content
+    if id(content) not in known:  # a pickle may share one container a million times
+        known[id(content)] = None, content
+        if isinstance(content, dict):
+            done = type(content)((key, _finished(value, known)) for key, value in content.items())
+        else:
+            done = type(content)(_finished(value, known) for value in content)
+        known[id(content)] = done, content
+    return known[id(content)][0]
+
+
+class _Function:
+    """Lets a pickle call one of the functions here, and do nothing else with it."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, *arguments):
+        return self._function(*arguments)
+
+    def __setstate__(self, state):
+        raise pickle.UnpicklingError('refused: the pickle sets attributes of a function')
 
 
 ADMITTED = {
     ('numpy', 'ndarray'): 'ndarray',  # an argument of _reconstruct; not to be called
     ('numpy', 'dtype'): _Dtype,
-    ('_codecs', 'encode'): _encode_latin1,
-    ('__builtin__', 'bytes'): _no_bytes,
+    ('_codecs', 'encode'): _Function(_encode_latin1),
+    ('__builtin__', 'bytes'): _Function(_no_bytes),
     ('collections', 'OrderedDict'): collections.OrderedDict,
 }
 for _package in ('numpy.core', 'numpy._core'):  # numpy 2 renamed it; both kinds of file exist
     ADMITTED[f'{_package}.multiarray', '_reconstruct'] = _Array
-    ADMITTED[f'{_package}.multiarray', 'scalar'] = _scalar
-    ADMITTED[f'{_package}.numeric', '_frombuffer'] = _from_buffer
+    ADMITTED[f'{_package}.multiarray', 'scalar'] = _Function(_scalar)
+    ADMITTED[f'{_package}.numeric', '_frombuffer'] = _Function(_from_buffer)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -93,7 +93,7 @@ def match(blobs, shapes, *, source):
     Returns:
         {name: C-contiguous float32 array}, one for each entry of `shapes`, in its order.
     """
-    blobs = {OLD_LOGIT.sub(r'pred_logit_\1', name): array for name, array in blobs.items()}
+    blobs = renamed(blobs)
     missing = [name for name in shapes if name not in blobs]
     fitted = {name: fit(blobs[name], shape) for name, shape in shapes.items() if name in blobs}
     misshapen = [
@@ -148,6 +148,11 @@ def save_pickle(path, blobs):
     with partial.open('wb') as file:
         pickle.dump({'blobs': blobs}, file, protocol=2)
     partial.replace(path)
+
+
+def renamed(blobs):
+    """Give the blobs of an old multi-label head their present names."""
+    return {OLD_LOGIT.sub(r'pred_logit_\1', name): array for name, array in blobs.items()}
 
 
 def fit(array, shape):

@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 
 import numpy as np
 from caffe2.python import core, workspace
@@ -69,7 +70,12 @@ def save(path, net, iteration):
         save_op = core.CreateOperator(
             'Save', blobs, [], absolute_path=1, db=str(partial.resolve()), db_type='minidb'
         )
-        workspace.RunOperatorOnce(save_op)
+        try:
+            workspace.RunOperatorOnce(save_op)
+        except RuntimeError:
+            partial.unlink(missing_ok=True)
+            free = shutil.disk_usage(path.parent).free / 1e6
+            raise InputError(f'{path} cannot be written ({free:.0f} MB free)') from None
     with partial.open('rb') as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -104,6 +110,9 @@ def restore(path, net):
     missing = [name for name in needed if name not in blobs]
     if missing:
         raise InputError(f'{path} is no checkpoint to continue from: it lacks {missing[0]}')
+    others = sorted(set(blobs) - set(needed))
+    if others:
+        raise InputError(f'{path} is of another network: it has {others[0]} too')
     iteration = int(blobs.pop(ITERATION)[0])
     wanted = {name: blobs[name] for name in needed if name in blobs}
     for name, array in net.get(wanted).items():

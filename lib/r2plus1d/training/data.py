@@ -64,7 +64,7 @@ class TrainingData:
         self.shard, self._threads = shard or Shard(), threads
         self._database = Database(path)
         check_kind(self._database, needs.use_local_file)
-        self._keys = [key for _, key, _ in self._database.records()]
+        self._keys = self._database.keys()
 
     def __enter__(self):
         return self

@@ -1,16 +1,11 @@
 """The Caffe2 training net: forward, gradients, weight decay and updates on every device."""
 
-import logging
-
 import numpy as np
 from caffe2.python import brew, workspace
 
 from r2plus1d.engines.replicas import Replicas
-from r2plus1d.errors import InputError
 from r2plus1d.models import layers
 from r2plus1d.models.network import build
-
-log = logging.getLogger(__name__)
 
 MOMENTUM = 0.9
 MOMENTUM_SUFFIX = '_momentum'
@@ -49,6 +44,7 @@ class TrainingNet:
             net_type='prof_dag' if profiling else None,
         )
         _seed(self.model.param_init_net, seed)
+        _seed(self.model.net, seed, only='Dropout')
         with self.replicas.workspace():
             workspace.RunNetOnce(self.model.param_init_net)
         self._created = False
@@ -119,38 +115,8 @@ def _add_updates(model, weight_decay):
         )
 
 
-def _seed(net, seed):
-    """Let each random fill draw from a seed of its own, the same one every time."""
+def _seed(net, seed, only=None):
+    """Let each operator draw from a seed of its own, the same one every time."""
     for position, op in enumerate(net.Proto().op):
-        op.device_option.random_seed = 1 + (seed * 100003 + position) % (2**31 - 1)
-
-
-def fine_tune(blobs, net, *, source):
-    """Choose what a network to be fine-tuned takes from `blobs`; its last layer may start fresh.
-
-    Args:
-        blobs: {name: array} of a weight file.
-        net: TrainingNet.
-        source: the file's name.
-
-    Returns:
-        {name: array} to be set; what is not in it keeps its initial values.
-
-    Raises:
-        InputError: a blob other than the last layer's is missing or misshapen.
-    """
-    from r2plus1d.models import weights
-    from r2plus1d.models.summary import parameter_shapes
-
-    shapes = parameter_shapes(net.network)
-    last = [name for name in shapes if name.startswith((net.network.logits, 'pred_logit'))]
-    fresh = [n for n in last if n not in blobs or weights.fit(blobs[n], shapes[n]) is None]
-    if fresh and len(fresh) < len(last):
-        fresh = last  # a layer comes from one place
-    needed = {name: shape for name, shape in shapes.items() if name not in fresh}
-    if not needed:
-        raise InputError(f'{source}: nothing to take from it')
-    taken = weights.match(blobs, needed, source=source)
-    log.info('%d blobs from %s: %s', len(taken), source, ', '.join(taken))
-    log.info('%d blobs fresh: %s', len(fresh), ', '.join(fresh) or 'none')
-    return taken
+        if only in (None, op.type):
+            op.device_option.random_seed = 1 + (seed * 100003 + position) % (2**31 - 1)

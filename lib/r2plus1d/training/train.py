@@ -57,40 +57,49 @@ class EpochTotals:
         return self.accuracy / max(1, self.iterations)
 
 
-def train(net, data, schedule, settings, *, first_epoch, test=None, writes=True):
+def train(net, data, schedule, settings, *, first_epoch, test=None):
     """Train from `first_epoch` (0 at the start) to the schedule's last.
+
+    The first of several machines writes checkpoints and the log, and tests.
 
     Args:
         net: TrainingNet.
         data: TrainingData.
         schedule: Schedule.
         test: from {blob: array} to (clip, top-1, top-k accuracy), called after each epoch; or None.
-        writes: checkpoints and the log; one machine of several does.
+
+    Returns:
+        The path of the log.
 
     Raises:
         InputError: a diverging loss, or too many failed records; says which checkpoint is good.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    log_path = settings.folder / f'{checkpoint.checkpoint_stem(net.network)}_log.csv'
-    if writes:
-        _keep_rows(log_path, first_epoch)
-    with FailureList(settings.folder / 'failures.csv') as failures:
+    stem, shard = checkpoint.checkpoint_stem(net.network), data.shard
+    writes = shard.index == 0
+    log_path = settings.folder / f'{stem}_log.csv'
+    if writes and not _keep_rows(log_path, first_epoch) and first_epoch:
+        # The run was killed after the checkpoint and before the row.
+        _append(log_path, _log_row(first_epoch, None, _tested(net, test), 0.0, schedule))
+    machine = f'_{shard.index}' if shard.count > 1 else ''
+    with FailureList(settings.folder / f'failures{machine}.csv') as failures:
         for epoch in range(first_epoch, schedule.num_epochs):
             began = time.perf_counter()
             totals = _epoch(net, data, schedule, settings, epoch, failures)
             seconds = time.perf_counter() - began
-            accuracies = test(net.get(net.parameter_names)) if test else (math.nan,) * 3
             if not writes:
                 continue
-            done = (epoch + 1) * schedule.iterations
             path = checkpoint.checkpoint_path(settings.folder, net.network, epoch + 1)
-            checkpoint.save(path, net, done)
-            rate = schedule.learning_rate(done - 1)
-            row = _log_row(epoch + 1, done, rate, totals, accuracies, seconds, schedule)
-            _append(log_path, row)
-            log.info('epoch %d of %d: %s -> %s', epoch + 1, schedule.num_epochs,
-                     _described(totals, accuracies), path)  # fmt: skip
+            checkpoint.save(path, net, (epoch + 1) * schedule.iterations)
+            shares = _tested(net, test)
+            _append(log_path, _log_row(epoch + 1, totals, shares, seconds, schedule))
+            described = _described(totals, shares)
+            log.info('epoch %d of %d: %s -> %s', epoch + 1, schedule.num_epochs, described, path)
     return log_path
+
+
+def _tested(net, test):
+    return test(net.get(net.parameter_names)) if test else (math.nan,) * 3
 
 
 def _epoch(net, data, schedule, settings, epoch, failures):
@@ -131,23 +140,34 @@ def _require_sane(loss, iteration, settings, net):
     )
 
 
-def _log_row(epoch, done, rate, totals, accuracies, seconds, schedule):
-    clips = schedule.iterations * schedule.batch_size
-    figures = (totals.mean_loss, totals.mean_accuracy, *accuracies)
-    return [
-        epoch, done, f'{rate:g}', *(f'{figure:.5f}' for figure in figures), f'{seconds:.1f}',
-        f'{clips / seconds:.2f}', f'{totals.network_seconds / seconds:.3f}',
-    ]  # fmt: skip
+def _log_row(epoch, totals, shares, seconds, schedule):
+    """The row of an epoch; one whose training was not seen to its end has no `totals`."""
+    done = epoch * schedule.iterations
+    rate = f'{schedule.learning_rate(done - 1):g}'
+    if totals is None:
+        trained, speed = (math.nan,) * 2, (math.nan,) * 3
+    else:
+        trained = (totals.mean_loss, totals.mean_accuracy)
+        clips = schedule.iterations * schedule.batch_size
+        speed = (seconds, clips / seconds, totals.network_seconds / seconds)
+    return [epoch, done, rate, *(f'{figure:.5f}' for figure in (*trained, *shares, *speed))]
 
 
-def _described(totals, accuracies):
-    clip, top1, topk = accuracies
-    tested = '' if math.isnan(clip) else f', test clip: {clip:.4f}, top 1: {top1:.4f}'
-    return f'{totals}{tested}'
+def _described(totals, shares):
+    clip, top1, _ = shares
+    if math.isnan(top1):
+        return str(totals)
+    if math.isnan(clip):
+        return f'{totals}, test mean average precision: {top1:.4f}'
+    return f'{totals}, test clip: {clip:.4f}, top 1: {top1:.4f}'
 
 
 def _keep_rows(path, epochs):
-    """Begin the log, or drop the rows of epochs that are trained anew."""
+    """Begin the log, or drop the rows of epochs that are trained anew.
+
+    Returns:
+        Whether the log has the row of the epoch `epochs`.
+    """
     rows = []
     if path.is_file() and epochs:
         with path.open(newline='', encoding='utf-8') as file:
@@ -158,6 +178,7 @@ def _keep_rows(path, epochs):
         writer.writeheader()
         writer.writerows(rows)
     partial.replace(path)
+    return any(int(row['epoch']) == epochs for row in rows)
 
 
 def _append(path, row):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import threading
 import weakref
 
 import lmdb
@@ -21,9 +22,8 @@ BATCH_RECORDS, BATCH_BYTES = 1000, 32 << 20  # a transaction holds what it write
 
 def check_kind(database, use_local_file):
     """Raise InputError if the first record holds a path and should hold a video, or the reverse."""
-    _, _, value = next(database.records())
     try:
-        paths = holds_path(decode(value))
+        paths = holds_path(decode(database.first()))
     except RecordError:
         return  # one bad record: whoever reads it counts and names it
     if paths and not use_local_file:
@@ -52,12 +52,14 @@ class Database:
             InputError: there is no LMDB, or it is damaged or empty.
         """
         self.path = pathlib.Path(path)
+        self._lock, self._got = threading.Lock(), 0
         data = self.path / DATA_FILE
         if not data.is_file():
             wanted = f'the folder of an LMDB (the one with {DATA_FILE} in it)'
             state = 'is not' if self.path.exists() else 'does not exist; it should be'
             raise InputError(f'{self.path} {state} {wanted}')
         with _read_errors(f'{data} cannot be read'):
+            self._file = _identity(data)
             self._environment = self._environment_of(data)
             self._length = self._environment.stat()['entries']
             self._check_size(data)
@@ -65,12 +67,12 @@ class Database:
             raise InputError(f'{self.path} holds no records')
 
     def _environment_of(self, data):
-        status = data.stat()
-        file = (status.st_dev, status.st_ino)
-        environment = self._open.get(file)
+        if _identity(data) != self._file:
+            raise InputError(f'{self.path} was replaced while it was read; start again')
+        environment = self._open.get(self._file)
         if environment is None:
             # Readahead: cold, in key order, 1000 MB/s with it and 55 MB/s without it were measured
-            environment = self._open[file] = lmdb.open(
+            environment = self._open[self._file] = lmdb.open(
                 str(self.path), readonly=True, create=False, lock=False, readahead=True
             )
         return environment
@@ -120,15 +122,33 @@ class Database:
 
     def _unmap(self):
         """Open the file again: pages that were read count as this process's memory until then."""
-        self._environment = None
-        self._environment = self._environment_of(self.path / DATA_FILE)
+        with self._lock:
+            self._environment = None
+            self._environment = self._environment_of(self.path / DATA_FILE)
+            self._got = 0
+
+    def first(self):
+        """Return the value of the first record."""
+        with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+            cursor = transaction.cursor()
+            cursor.first()
+            return cursor.value()
+
+    def keys(self):
+        """Return every key (str) in the order of `records`; no value is read."""
+        with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+            return [os.fsdecode(key) for key in transaction.cursor().iternext(values=False)]
 
     def get(self, key):
         """Return the value of `key` (str); InputError if there is none."""
-        with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
-            value = transaction.get(os.fsencode(key))
+        with self._lock:
+            with _read_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+                value = transaction.get(os.fsencode(key))
+            self._got += len(value or b'')
         if value is None:
             raise InputError(f'{self.path} has no record {key}')
+        if self._got > MAPPED_BYTES:
+            self._unmap()
         return value
 
     def close(self):
@@ -286,6 +306,12 @@ def _sync_folder(folder):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _identity(file):
+    """What tells a file from another under the same name."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def rows(names, listed, videos):
 def _kinetics(path):
     if not path.is_file():
         raise InputError(f'{path}: no such CSV of Kinetics')
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(newline='', encoding='utf-8-sig') as file:
         reader = csv.DictReader(file)
         absent = [column for column in KINETICS_COLUMNS if column not in (reader.fieldnames or ())]
         if absent:
@@ -84,7 +84,7 @@ def _kinetics(path):
 def _kinetics_places(path, line, row):
     try:
         start, end = int(float(row['time_start'])), int(float(row['time_end']))
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: the row is too short
         raise InputError(f'{path}: line {line}: time_start or time_end is not a number') from None
     name = f'{row["youtube_id"]}_{start:06d}_{end:06d}.mp4'
     return [f'{row["label"]}/{name}', f'{row["label"].replace(" ", "_")}/{name}']
@@ -113,7 +113,11 @@ def _ucf101(folder, subset, split):
     for needed in (index, path):
         if not needed.is_file():
             raise InputError(f"{needed} is missing; UCF101's split files have it")
-    names = [fields[1] for _, fields in _fields(index)]
+    names = []
+    for number, fields in _fields(index):
+        if len(fields) != 2:
+            raise InputError(f'{index}: line {number} is not `LABEL CLASS`')
+        names.append(fields[1])
     listed = []
     for number, fields in _fields(path):
         name = fields[0].split('/')[0]
@@ -125,6 +129,6 @@ def _ucf101(folder, subset, split):
 
 def _fields(path):
     """Yield (line number, words) of the lines that are not blank."""
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
         if line.strip():
             yield number, line.split()

@@ -5,7 +5,6 @@ that is asked for goes through one swscale call, to RGB at the output size with 
 nothing else gives the same pixels. The others are decoded but not converted.
 """
 
-import contextlib
 import io
 import itertools
 import logging
@@ -23,6 +22,8 @@ log = logging.getLogger(__name__)
 # Matroska states neither a frame count nor where its data ends, but a duration. A file whose
 # streams all end more than this many seconds before it has been cut.
 MATROSKA_SLACK_SECONDS = 0.25
+# AVI states a number of frames, which some programs get a little wrong.
+AVI_SHARE, AVI_SLACK_FRAMES = 0.95, 2
 
 
 class Video:
@@ -49,7 +50,8 @@ class Video:
             raise
         self._stream.codec_context.thread_count = 1  # the reader decodes several videos at a time
         self._stored_packets = None
-        self._end_seconds = 0.0
+        self._cut, self._read_error = False, None
+        self._end_seconds, self._end_ticks = 0.0, 0
         self.width, self.height = self._stream.width, self._stream.height
         self.num_decoded = self.num_undecodable = 0
 
@@ -126,27 +128,39 @@ class Video:
 
         As VideoInput, stop at a packet that cannot be read and use what came before it.
         """
-        with contextlib.suppress(av.error.FFmpegError):
+        try:
             for packet in self._container.demux():
-                if packet.dts is not None and packet.time_base:
-                    end = (packet.dts + (packet.duration or 0)) * packet.time_base
-                    self._end_seconds = max(self._end_seconds, float(end))
-                if packet.stream_index == self._stream.index and packet.size:
-                    yield packet
+                if packet.size:
+                    self._note_end(packet)
+                    if packet.stream_index == self._stream.index:
+                        yield packet
+        except av.error.FFmpegError as error:
+            self._read_error = error.strerror
+
+    def _note_end(self, packet):
+        """Remember where the packets read so far end: in seconds, and in ticks of the video."""
+        self._cut = packet.is_corrupt
+        if packet.dts is None or not packet.time_base:
+            return
+        ticks = packet.dts + (packet.duration or 0)
+        self._end_seconds = max(self._end_seconds, float(ticks * packet.time_base))
+        if packet.stream_index == self._stream.index:
+            self._end_ticks = ticks
 
     def _require_whole(self, packets):
         """Refuse a file whose end is missing, where its container lets that be known."""
         if not packets:
             raise RecordError('no video data')
-        if packets[-1].is_corrupt:
-            raise RecordError(f'truncated: the file ends within frame {len(packets)}')
-        stated = (self._container.duration or 0) / av.time_base
-        if (
-            'matroska' in self._container.format.name
-            and self._end_seconds + MATROSKA_SLACK_SECONDS < stated
-        ):
+        if self._cut or self._read_error:
+            how = f' ({self._read_error})' if self._read_error else ''
+            raise RecordError(f'truncated: the file ends after {len(packets)} frames{how}')
+        container, stated = self._container.format.name, self._stream.frames
+        if container == 'avi' and self._end_ticks < AVI_SHARE * stated - AVI_SLACK_FRAMES:
+            raise RecordError(f'truncated: {self._end_ticks} of {stated} frames')
+        seconds = (self._container.duration or 0) / av.time_base
+        if 'matroska' in container and self._end_seconds + MATROSKA_SLACK_SECONDS < seconds:
             raise RecordError(
-                f'truncated: its data ends at {self._end_seconds:.2f} s of {stated:.2f} s'
+                f'truncated: its data ends at {self._end_seconds:.2f} s of {seconds:.2f} s'
             )
 
     def _decode(self, packets):
@@ -164,13 +178,19 @@ class Video:
 
 
 def _open(source):
-    if not isinstance(source, bytes) and not pathlib.Path(source).is_file():
-        raise RecordError('missing file')
     try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        if isinstance(source, bytes):
+            file, size = io.BytesIO(source), len(source)
+        else:
+            # Absolute, because FFmpeg takes a name such as a:b.mp4 for an address.
+            file, size = str(pathlib.Path(source).absolute()), pathlib.Path(source).stat().st_size
+    except FileNotFoundError:
+        raise RecordError('missing file') from None
+    except OSError as error:
+        raise RecordError(f'cannot be opened: {error.strerror}') from None
+    try:
         return av.open(file, metadata_errors='replace')  # titles in old encodings do no harm
     except av.error.FFmpegError as error:
-        size = len(source) if isinstance(source, bytes) else pathlib.Path(source).stat().st_size
         raise RecordError(f'not a video, or truncated ({size} bytes: {error.strerror})') from None
 
 

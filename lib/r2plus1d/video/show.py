@@ -90,7 +90,9 @@ def save_sheet(path, shown, settings):
     done, data = cv2.imencode('.png', np.concatenate(rows)[..., ::-1])
     if not done:
         raise InputError(f'{path}: the sheet could not be encoded')
-    pathlib.Path(path).write_bytes(data.tobytes())
+    partial = pathlib.Path(f'{path}.partial')
+    partial.write_bytes(data.tobytes())
+    partial.replace(path)
 
 
 def _row(clip, caption, settings):

@@ -1,0 +1,80 @@
+"""What a net begins with: a checkpoint, weights to fine-tune, or its initial values."""
+
+import logging
+
+from r2plus1d.errors import InputError
+from r2plus1d.models import weights
+from r2plus1d.models.summary import parameter_shapes
+from r2plus1d.training import checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def start(net, schedule, *, folder, pretrained=None, db_type='pickle', proceed=True):
+    """Set what `net` begins with; return the number of epochs that are already done.
+
+    Args:
+        net: TrainingNet.
+        schedule: Schedule.
+        folder: of this run's checkpoints.
+        pretrained: weights, or a checkpoint `..._N.mdl`, to begin from; None for neither.
+        db_type: kind of weight file.
+        proceed: continue from the later of `pretrained`, if it is a checkpoint, and the newest
+            one in `folder`; otherwise only take the weights of `pretrained`.
+
+    Raises:
+        InputError: no such file or of another network; checkpoints that would be overwritten; a
+            checkpoint that does not fit the schedule.
+    """
+    epoch, path = checkpoint.newest(folder, net.network)
+    if proceed and pretrained and (checkpoint.epoch_of(pretrained) or 0) > epoch:
+        epoch, path = checkpoint.epoch_of(pretrained), pretrained
+    if path and not proceed:
+        raise InputError(
+            f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
+            '--file_store_path starts afresh'
+        )
+    if path:
+        _require_fit(path, checkpoint.restore(path, net), epoch, schedule)
+        return epoch
+    if pretrained:
+        blobs = weights.read_file(pretrained, db_type)
+        net.set(fine_tune(blobs, net.network, source=str(pretrained)))
+    else:
+        log.info('%s from scratch', net.network.name)
+    return 0
+
+
+def _require_fit(path, done, epoch, schedule):
+    expected = epoch * schedule.iterations
+    if done != expected:
+        raise InputError(
+            f'{path} is after {done} iterations; {epoch} epochs are now {expected}: '
+            'epoch_size, batch_size or the number of devices differ'
+        )
+
+
+def fine_tune(blobs, network, *, source):
+    """Choose what a network to be fine-tuned takes from `blobs`; its last layer may start fresh.
+
+    Args:
+        blobs: {name: array} of a weight file.
+        network: models.network.Network.
+        source: the file's name.
+
+    Returns:
+        {name: array} to be set; what is not in it keeps its initial values.
+
+    Raises:
+        InputError: a blob other than the last layer's is missing or misshapen.
+    """
+    blobs, shapes = weights.renamed(blobs), parameter_shapes(network)
+    last = [name for name in shapes if name.startswith((f'{network.logits}_', 'pred_logit_'))]
+    fresh = [n for n in last if n not in blobs or weights.fit(blobs[n], shapes[n]) is None]
+    if fresh:
+        fresh = last  # a layer comes from one place
+    needed = {name: shape for name, shape in shapes.items() if name not in fresh}
+    taken = weights.match(blobs, needed, source=source)
+    log.info('%d blobs from %s: %s', len(taken), source, ', '.join(taken))
+    log.info('%d blobs fresh: %s', len(fresh), ', '.join(fresh) or 'none')
+    return taken
