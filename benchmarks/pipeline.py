@@ -23,7 +23,8 @@ from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.models import weights
 from r2plus1d.video.clips import normalize
-from r2plus1d.video.database import Database, DatabaseWriter
+from r2plus1d.video.database import Database
+from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.reader import label_rows
 from r2plus1d.video.record import decode
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from r2plus1d import cli, options
 from r2plus1d.errors import InputError
 from r2plus1d.video import lists
-from r2plus1d.video.database import DATA_FILE, DatabaseWriter, check_output
+from r2plus1d.video.database import DATA_FILE
+from r2plus1d.video.database_writer import DatabaseWriter, check_output
 from r2plus1d.video.record import MAX_VIDEO_BYTES, Record
 
 log = logging.getLogger(__name__)

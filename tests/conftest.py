@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from r2plus1d.video.database import DatabaseWriter
+from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.encode import write_video
 from r2plus1d.video.record import Record
 

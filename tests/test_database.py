@@ -15,7 +15,8 @@ import pytest
 
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video import lists, record
-from r2plus1d.video.database import Database, DatabaseWriter, check_kind
+from r2plus1d.video.database import Database, check_kind
+from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.lists import Row
 from r2plus1d.video.record import Record, decode, encode
 
@@ -317,7 +318,7 @@ def test_new_folders_and_empty_ones_and_links_to_them_will_do(tmp_path):
 
 KILLED = """
 import sys, time
-from r2plus1d.video.database import DatabaseWriter
+from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.record import Record
 with DatabaseWriter(sys.argv[1], 1000, batch_bytes=1) as writer:
     for index in range(500):
@@ -351,7 +352,7 @@ def partials(folder):
 FULL = """
 import resource, sys
 from r2plus1d import cli
-from r2plus1d.video.database import DatabaseWriter
+from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.record import Record
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 def main():
