@@ -147,6 +147,19 @@ def test_nothing_in_a_pickle_is_run(pickled, tmp_path, protocol):
     assert marker.exists()
 
 
+def test_shared_containers_do_not_grow_without_bound(pickled):
+    content = [1]
+    for _ in range(60):
+        content = [content, content]
+    assert unpickle.load(pickled({'blobs': content}))['blobs'][1][0][1]
+
+
+def test_functions_take_no_attributes(pickled):
+    raw = b'\x80\x02cnumpy.core.multiarray\nscalar\n}X\x01\x00\x00\x00aK\x01sb.'
+    with pytest.raises(InputError, match='sets attributes of a function'):
+        unpickle.load(pickled(raw))
+
+
 def test_other_codecs_are_refused(pickled):
     raw = b'c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.'
     with pytest.raises(InputError, match="refused: codecs.encode to 'rot13'"):

@@ -41,12 +41,13 @@ GROUPS = (
 
 def main():
     args = options.parse(__doc__, *GROUPS)
-    network, devices = options.network(args), options.devices(args)
+    network, clips = options.network(args), options.clip_settings(args)
+    devices = options.devices(args)
     settings = evaluation_settings(args, batch_size=args.batch_size * len(devices.ids))
     parameters = weights.load(args.load_model_path, args.db_type, network)
     limit = args.num_iter * settings.batch_size or None
     with (
-        options.open_reader(args, settings.batch_size, limit=limit) as reader,
+        options.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
         open_engine(
             network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
         ) as engine,

@@ -107,6 +107,7 @@ def training_net(args, network, devices, meet):
 @contextlib.contextmanager
 def tester(args, network, devices):
     """Give a function from parameters to the accuracies on the test database."""
+    args.file_store_path.mkdir(parents=True, exist_ok=True)
     settings = EvaluationSettings(
         batch_size=args.batch_size * len(devices.ids),
         failures=args.file_store_path / 'test_failures.csv',
@@ -123,7 +124,6 @@ def tester(args, network, devices):
             raise KeyboardInterrupt
         return result.score.shares
 
-    args.file_store_path.mkdir(parents=True, exist_ok=True)
     with options.open_reader(args, settings.batch_size, clips=clips) as reader:
         yield test
 

@@ -25,6 +25,9 @@ class EvaluationSettings:
     failures: CSV of failed records.
     stop_at_failure: end at the first failed record.
     display_iter: batches between two lines of progress in a log.
+
+    Raises:
+        InputError: a file in a folder that is not there.
     """
 
     batch_size: int = 6
@@ -35,6 +38,11 @@ class EvaluationSettings:
     failures: pathlib.Path = pathlib.Path('failures.csv')
     stop_at_failure: bool = False
     display_iter: int = 10
+
+    def __post_init__(self):
+        for path in (self.output, self.failures):
+            if path is not None and not path.parent.is_dir():
+                raise InputError(f'{path.parent} is no folder for {path.name}')
 
 
 @dataclasses.dataclass

@@ -4,8 +4,6 @@ import contextlib
 import csv
 import pathlib
 
-from r2plus1d.errors import InputError
-
 CSV_FILE = {'newline': '', 'encoding': 'utf-8', 'errors': 'surrogateescape'}  # any path is written
 
 
@@ -40,8 +38,6 @@ class FailureList:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self._file = None
-        if not self.path.parent.is_dir():
-            raise InputError(f'{self.path.parent} is no folder for {self.path.name}')
         if self._is_ours():
             self.path.unlink()
 
