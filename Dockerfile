@@ -2,7 +2,7 @@
 # bundled sample:
 #   docker build -t r2plus1d .
 #   docker run --rm r2plus1d
-#   docker run --rm --gpus all r2plus1d
+#   docker run --rm --gpus all -e GPUS=0 r2plus1d
 # GPUs: the wheel of PyTorch 1.10.2 brings CUDA 10.2, which serves compute capability 3.7 to 7.5, Kepler's
 # K80 (2014) to Turing (2018), under a driver of 440 or later and the NVIDIA Container Toolkit.
 # Later GPUs run none of its kernels; there the image is for the CPU.

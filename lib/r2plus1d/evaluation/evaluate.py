@@ -16,15 +16,17 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """Attributes:
-    batch_size: videos that the engine gets at a time, over all devices.
-    aggregation: `mean` or `max` over a video's clips.
-    top_k: the k of the second video accuracy, and the classes in the output.
-    output: CSV of predictions, or None.
-    class_names: of the classes, in order, or None.
-    failures: CSV of failed records.
-    stop_at_failure: end at the first failed record.
-    display_iter: batches between two lines of progress in a log.
+    """How a database is evaluated, and where the results go.
+
+    Attributes:
+        batch_size: videos that the engine gets at a time, over all devices.
+        aggregation: `mean` or `max` over a video's clips.
+        top_k: the k of the second video accuracy, and the classes in the output.
+        output: CSV of predictions, or None.
+        class_names: of the classes, in order, or None.
+        failures: CSV of failed records.
+        stop_at_failure: end at the first failed record.
+        display_iter: batches between two lines of progress in a log.
 
     Raises:
         InputError: a file in a folder that is not there.
@@ -47,11 +49,13 @@ class EvaluationSettings:
 
 @dataclasses.dataclass
 class Result:
-    """Attributes:
-    records: in the database, or asked for.
-    failed: records that could not be scored.
-    score: Accuracy, or MeanAveragePrecision for several labels a video; `videos` scored.
-    ended: None, or why the run ended before the last record.
+    """What an evaluation found.
+
+    Attributes:
+        records: in the database, or asked for.
+        failed: records that could not be scored.
+        score: Accuracy, or MeanAveragePrecision for several labels a video; `videos` scored.
+        ended: None, or why the run ended before the last record.
     """
 
     records: int

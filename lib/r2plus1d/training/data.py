@@ -32,10 +32,12 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Attributes:
-    data: float32 N x C x T x H x W.
-    label: int32 (N,), or 0/1 (N, num_labels).
-    failed: Samples of records that could not be used; others are in their place.
+    """One machine's clips of one iteration.
+
+    Attributes:
+        data: float32 N x C x T x H x W.
+        label: int32 (N,), or 0/1 (N, num_labels).
+        failed: Samples of records that could not be used; others are in their place.
     """
 
     data: np.ndarray

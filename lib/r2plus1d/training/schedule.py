@@ -7,13 +7,15 @@ from r2plus1d.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """Attributes:
-    batch_size: clips of one iteration, over all devices and machines.
-    epoch_size: clips of an epoch; what does not fill a batch is left out, as in the original.
-    num_epochs: epochs in all.
-    base_learning_rate: of one device; it is multiplied by the number of devices.
-    num_devices: over all machines.
-    step_epoch, gamma: every `step_epoch` epochs the rate is multiplied by `gamma`.
+    """How long training takes, and how fast it learns at each iteration.
+
+    Attributes:
+        batch_size: clips of one iteration, over all devices and machines.
+        epoch_size: clips of an epoch; what does not fill a batch is left out, as in the original.
+        num_epochs: epochs in all.
+        base_learning_rate: of one device; it is multiplied by the number of devices.
+        num_devices: over all machines.
+        step_epoch, gamma: every `step_epoch` epochs the rate is multiplied by `gamma`.
 
     Raises:
         InputError: an epoch without a whole batch.

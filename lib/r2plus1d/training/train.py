@@ -22,11 +22,13 @@ LOG_COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class LoopSettings:
-    """Attributes:
-    folder: where checkpoints, the log and the list of failed records go.
-    max_loss: training stops with an error above it, or at NaN.
-    max_failures: training stops with an error when more records fail in an epoch.
-    display_iter: iterations between two lines of progress in a log.
+    """Where a training run writes, and when it gives up.
+
+    Attributes:
+        folder: where checkpoints, the log and the list of failed records go.
+        max_loss: training stops with an error above it, or at NaN.
+        max_failures: training stops with an error when more records fail in an epoch.
+        display_iter: iterations between two lines of progress in a log.
     """
 
     folder: pathlib.Path

@@ -27,10 +27,12 @@ EXTRA_CHANNELS = {'xy': 0, 'xy_magnitude': 1, 'xy_gray': 1, 'xy_rgb': 3}
 
 @dataclasses.dataclass(frozen=True)
 class FlowSettings:
-    """Attributes:
-    gap: frames between the two of which a flow is computed.
-    aggregate: follow the flow frame by frame over the gap instead of in one step.
-    data_type: a key of EXTRA_CHANNELS, what accompanies the flow's x and y.
+    """How optical flow is computed, and what accompanies it.
+
+    Attributes:
+        gap: frames between the two of which a flow is computed.
+        aggregate: follow the flow frame by frame over the gap instead of in one step.
+        data_type: a key of EXTRA_CHANNELS, what accompanies the flow's x and y.
     """
 
     gap: int = 2
