@@ -1,0 +1,79 @@
+"""Guards of the evaluation that only a faulty reader or a huge request sets off."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from r2plus1d.errors import InputError, RecordError
+from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
+from r2plus1d.evaluation.predict import predict
+from r2plus1d.video import show
+from r2plus1d.video.clips import Clips, ClipSettings
+from r2plus1d.video.decode import Video
+from r2plus1d.video.reader import RecordNeeds, Sample
+
+CLIPS = Clips(np.zeros((2, 3, 8, 112, 112), np.uint8), np.zeros(2), 0)
+GOOD = Sample(0, '0', labels=(1,), clips=CLIPS)
+BAD = Sample(0, '0', failure='bad')
+
+
+class Reader(list):
+    settings = ClipSettings(length=8, clips=2)
+    needs = RecordNeeds(3)
+    size = None
+
+    def __len__(self):
+        return super().__len__() if self.size is None else self.size
+
+
+class Engine:
+    network = type('Network', (), {'prediction': 'softmax'})
+
+    def __init__(self):
+        self.batches = []
+
+    def run(self, data, label):
+        self.batches.append(len(data))
+        return {'softmax': np.eye(3, dtype=np.float32)[label]}
+
+
+def test_failures_are_handed_on_at_once_and_in_order():
+    seen = []
+
+    def watched():
+        for index, sample in enumerate([GOOD, BAD, GOOD, GOOD, GOOD, BAD, BAD, GOOD]):
+            seen.append(index)
+            yield dataclasses.replace(sample, index=index)
+
+    reader, engine = Reader(), Engine()
+    reader.__class__ = type('Lazy', (Reader,), {'__iter__': lambda self: watched()})
+    order, ahead = [], []
+    for sample, outputs in predict(reader, engine, batch_size=2):
+        order.append((sample.index, outputs is None))
+        ahead.append(len(seen) - len(order))
+    assert order == [(i, i in (1, 5, 6)) for i in range(8)]
+    assert max(ahead) <= 1
+    assert engine.batches == [2, 4, 2, 2]
+
+
+def test_records_that_vanish_are_noticed(tmp_path):
+    reader = Reader([GOOD, GOOD])
+    reader.size = 3
+    settings = EvaluationSettings(failures=tmp_path / 'f.csv')
+    with pytest.raises(InputError, match='3 records at its start, 2 scored and 0 failed'):
+        evaluate(reader, Engine(), settings)
+
+
+def test_a_sheet_has_an_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(show, 'MAX_SHEET_ROWS', 1)
+    shown = show.collect(Reader([GOOD]))
+    with pytest.raises(InputError, match='a sheet of 2 rows; at most 1: use --num_records'):
+        show.save_sheet(tmp_path / 'x.png', shown, Reader.settings)
+
+
+def test_a_stream_without_packets(make_video):
+    with Video(make_video(12)) as video:
+        video._demux = lambda: iter(())
+        with pytest.raises(RecordError, match='no video data'):
+            video.count_packets()
