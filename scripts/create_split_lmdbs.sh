@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds databases of the training and the test videos of a split of HMDB51 or UCF101;
-# create_hmdb51_lmdb.sh and create_ucf101_lmdb.sh say which. Arguments go to create_video_db.py.
+# create_hmdb51_lmdb.sh and create_ucf101_lmdb.sh say which. With nothing set: of the bundled sample.
+# Arguments go to create_video_db.py.
 set -eu
 
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)
@@ -13,20 +14,32 @@ MAX_MISSING=${MAX_MISSING:-0} # videos that may be missing
 USE_LIST=${USE_LIST:-0}      # 1: store the paths of the videos, not the videos
 OUTPUT=${OUTPUT:-$root/output/$DATASET} # folder of the lists and databases
 
-if [ -z "$VIDEOS" ] || [ -z "$ANNOTATIONS" ]; then
+SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
+
+if [ -n "$VIDEOS" ] && [ -z "$ANNOTATIONS" ] || [ -z "$VIDEOS" ] && [ -n "$ANNOTATIONS" ]; then
     echo "create_split_lmdbs.sh: set VIDEOS (the folder of $DATASET's videos) and ANNOTATIONS (that" \
-        "of its split files)" >&2
+        "of its split files), or neither" >&2
     exit 2
 fi
 
 python=$(sh "$root/scripts/setup.sh")
 
 mkdir -p -- "$OUTPUT"
+if [ -z "$VIDEOS" ]; then
+    echo "create_split_lmdbs.sh: no VIDEOS and ANNOTATIONS: the bundled sample" >&2
+    "$python" "$root/data/create_sample.py" --output="$SAMPLE" --split=all
+    cp -- "$SAMPLE/labels.txt" "$OUTPUT/labels.txt"
+    set -- --overwrite=1 "$@"
+fi
+
 for subset in train test; do
-    list=$OUTPUT/${subset}_split$SPLIT.csv
-    "$python" "$root/data/create_list.py" --dataset="$DATASET" --annotations="$ANNOTATIONS" \
-        --videos="$VIDEOS" --subset="$subset" --split="$SPLIT" --output="$list" \
-        --labels="$OUTPUT/labels.txt" --max_missing="$MAX_MISSING"
+    list=$SAMPLE/${subset}_list.csv
+    if [ -n "$VIDEOS" ]; then
+        list=$OUTPUT/${subset}_split$SPLIT.csv
+        "$python" "$root/data/create_list.py" --dataset="$DATASET" --annotations="$ANNOTATIONS" \
+            --videos="$VIDEOS" --subset="$subset" --split="$SPLIT" --output="$list" \
+            --labels="$OUTPUT/labels.txt" --max_missing="$MAX_MISSING"
+    fi
     "$python" "$root/data/create_video_db.py" --list_file="$list" --use_list="$USE_LIST" \
         --use_video_id=1 --output_file="$OUTPUT/${subset}_split${SPLIT}_lmdb" "$@"
 done

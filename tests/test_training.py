@@ -479,7 +479,7 @@ def test_the_scripts_fine_tune_from_the_data_sets_own_files(make_video, tmp_path
     (splits / 'classInd.txt').write_text(''.join(f'{i} {n}\n' for i, n in enumerate(names, 1)))
     for subset, lines in lists.items():
         (splits / f'{subset}list01.txt').write_text(''.join(lines))
-    refused = run_script('create_ucf101_lmdb.sh', cwd=tmp_path, VIDEOS='', ANNOTATIONS='')
+    refused = run_script('create_ucf101_lmdb.sh', cwd=tmp_path, VIDEOS='x', ANNOTATIONS='')
     assert refused.returncode == 2
     assert "set VIDEOS (the folder of ucf101's videos) and ANNOTATIONS" in refused.stderr
     made = run_script(

@@ -4,7 +4,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-import logging
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from r2plus1d.errors import InputError
 from r2plus1d.video.clips import normalize
 from r2plus1d.video.database import Database, check_kind
 from r2plus1d.video.reader import label_rows, read_sample
-
-log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)

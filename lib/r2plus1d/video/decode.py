@@ -7,7 +7,6 @@ nothing else gives the same pixels. The others are decoded but not converted.
 
 import io
 import itertools
-import logging
 import pathlib
 
 import av
@@ -16,8 +15,6 @@ from av.video.reformatter import VideoReformatter
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video.sampling import MAX_FRAMES, start_timestamp
-
-log = logging.getLogger(__name__)
 
 # Matroska states neither a frame count nor where its data ends, but a duration. A file whose
 # streams all end more than this many seconds before it has been cut.
@@ -151,14 +148,16 @@ class Video:
         """Refuse a file whose end is missing, where its container lets that be known."""
         if not packets:
             raise RecordError('no video data')
-        if self._cut or self._read_error:
+        complete = 0 < self._stream.frames <= len(packets)  # what is missing is sound
+        if packets[-1].is_corrupt or (self._cut or self._read_error) and not complete:
             how = f' ({self._read_error})' if self._read_error else ''
             raise RecordError(f'truncated: the file ends after {len(packets)} frames{how}')
         container, stated = self._container.format.name, self._stream.frames
         if container == 'avi' and self._end_ticks < AVI_SHARE * stated - AVI_SLACK_FRAMES:
             raise RecordError(f'truncated: {self._end_ticks} of {stated} frames')
         seconds = (self._container.duration or 0) / av.time_base
-        if 'matroska' in container and self._end_seconds + MATROSKA_SLACK_SECONDS < seconds:
+        last = 2 / (self._stream.average_rate or 1)  # how long the last frame is may not be stated
+        if 'matroska' in container and self._end_seconds + last + MATROSKA_SLACK_SECONDS < seconds:
             raise RecordError(
                 f'truncated: its data ends at {self._end_seconds:.2f} s of {seconds:.2f} s'
             )
