@@ -16,11 +16,13 @@ OUTPUT=${OUTPUT:-$root/output/$DATASET} # folder of the lists and databases
 
 SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
 
-if [ -n "$VIDEOS" ] && [ -z "$ANNOTATIONS" ] || [ -z "$VIDEOS" ] && [ -n "$ANNOTATIONS" ]; then
+case ${VIDEOS:+videos}${ANNOTATIONS:+annotations} in
+videos | annotations)
     echo "create_split_lmdbs.sh: set VIDEOS (the folder of $DATASET's videos) and ANNOTATIONS (that" \
         "of its split files), or neither" >&2
     exit 2
-fi
+    ;;
+esac
 
 python=$(sh "$root/scripts/setup.sh")
 
