@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -380,6 +381,18 @@ def test_a_killed_run_continues(train, database, tmp_path):
     assert [line.split(',')[0] for line in log_of(folder)[1:]] == [
         str(n) for n in range(1, epoch + 2)
     ]
+
+
+def test_profiling_lists_the_operators(train):
+    result = train('--num_epochs=1', '--file_store_path=p', '--profiling=1')
+    assert result.returncode == 0, result.stderr
+    times = re.findall(r'^ *([\d.]+) ms +(\w+) +(\S+)$', result.stderr, re.MULTILINE)
+    assert {'Conv', 'ConvGradient', 'SpatialBN', 'MomentumSGDUpdate'} <= {
+        kind for _, kind, _ in times
+    }
+    milliseconds = [float(time) for time, _, _ in times]
+    assert milliseconds == sorted(milliseconds, reverse=True)
+    assert milliseconds[0] > 0
 
 
 def test_several_labels_a_video(train, make_video, make_database, tmp_path):

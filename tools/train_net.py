@@ -1,6 +1,7 @@
 """Train a network on a video database, or fine-tune published weights on it."""
 
 import contextlib
+import logging
 import pathlib
 
 from r2plus1d import cli, options
@@ -13,6 +14,8 @@ from r2plus1d.training.net import TrainingNet
 from r2plus1d.training.schedule import Schedule
 from r2plus1d.training.start import start
 from r2plus1d.training.train import LoopSettings, train
+
+log = logging.getLogger(__name__)
 
 TRAINING = {
     'train_data': (pathlib.Path, options.REQUIRED, 'LMDB of videos to train on'),
@@ -32,7 +35,7 @@ TRAINING = {
     'max_loss': (options.number, 1e4, 'stop with an error above it'),
     'max_failures': (options.integer(0), 0, 'stop if more records of an epoch fail'),
     'display_iter': (options.integer(1), 10, 'iterations between two lines of progress in a log'),
-    'profiling': (options.bit, False, '1: Caffe2 prints the time of every operator at the end'),
+    'profiling': (options.bit, False, '1: list the time of every operator at the end, on stderr'),
     'plot': (pathlib.Path, None, 'PNG of loss, accuracy and learning rate'),
 }
 WEIGHTS = {'db_type': options.WEIGHTS['db_type']}
@@ -65,6 +68,9 @@ def main():
             train(net, data, schedule, loop, first_epoch=first_epoch, test=test)
         finally:
             plot(args, network)
+        if args.profiling:
+            for milliseconds, kind, blob in net.profile():
+                log.info('%10.3f ms  %-24s %s', milliseconds, kind, blob)
     print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
 
 
@@ -100,7 +106,6 @@ def training_net(args, network, devices, meet):
         meet=meet,
         use_cudnn=args.use_cudnn,
         cudnn_workspace_limit_mb=args.cudnn_workspace_limit_mb,
-        profiling=args.profiling,
     )
 
 

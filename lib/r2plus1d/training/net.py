@@ -23,12 +23,11 @@ class TrainingNet:
         meet: a function that returns how several machines find each other, as
             data_parallel_model takes it, or None for one machine.
         use_cudnn, cudnn_workspace_limit_mb: cuDNN on GPUs and the memory that it may use.
-        profiling: Caffe2 prints the time of every operator at the end.
     """
 
     def __init__(
         self, network, *, devices, weight_decay, seed=0, meet=None, use_cudnn=True,
-        cudnn_workspace_limit_mb=64, profiling=False,
+        cudnn_workspace_limit_mb=64,
     ):  # fmt: skip
         self.network, self.replicas = network, Replicas(devices)
         self.model = layers.new_model(
@@ -41,7 +40,6 @@ class TrainingNet:
             lambda model, loss_scale: build(model, network, training=True, loss_scale=loss_scale),
             update=lambda model: _add_updates(model, weight_decay),
             rendezvous=rendezvous,
-            net_type='prof_dag' if profiling else None,
         )
         _seed(self.model.param_init_net, seed)
         _seed(self.model.net, seed, only='Dropout')
@@ -92,6 +90,17 @@ class TrainingNet:
             self._created = True
         self.replicas.run(shares)
         return self._mean('loss'), self._mean('accuracy')
+
+    def profile(self):
+        """Return [(milliseconds, operator type, its first output)], the slowest first.
+
+        Runs the net a few more times on its last batch, which trains it further.
+        """
+        with self.replicas.workspace():
+            times = workspace.BenchmarkNet(self.model.net.Proto().name, 1, 3, True)
+        ops = self.model.net.Proto().op
+        rows = [(time, op.type, op.output[0]) for time, op in zip(times[1:], ops)]
+        return sorted(rows, reverse=True)
 
     def _mean(self, name):
         if name == 'accuracy' and self.network.multi_label:
