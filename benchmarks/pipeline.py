@@ -1,7 +1,9 @@
 """Decoding and network, each alone and together: how well they overlap, and how memory grows.
 
-    .venv/bin/python benchmarks/pipeline.py                        # overlap, a minute or two
+    .venv/bin/python benchmarks/pipeline.py --width=0.125          # overlap, two minutes
     .venv/bin/python benchmarks/pipeline.py --records=100,1000     # peak memory, in fresh processes
+
+At full width, the default, the network takes twelve seconds a video of ten clips on two cores.
 
 Times are medians over --repeats rounds, in each of which the three take turns.
 """

@@ -40,7 +40,8 @@ if [ -z "$TRAIN_DATA" ] && [ -z "$PRETRAINED" ]; then
     NUM_LABELS=8
     EPOCH_SIZE=16
     NUM_EPOCHS=1
-    OUTPUT=$(mktemp -d)
+    OUTPUT=$root/output/finetune_trial
+    rm -rf -- "$OUTPUT"
     set -- --width=0.125 --random_mirror=0 "$@"
 elif [ -z "$TRAIN_DATA" ] || [ -z "$PRETRAINED" ]; then
     echo "finetune.sh: set TRAIN_DATA (an LMDB) and PRETRAINED (weights), or neither" >&2

@@ -82,7 +82,7 @@ def test_failures_are_named_and_the_others_shown(show, make_video, make_database
         (('--output=x.npz', '--raw', '--input_type=1'), 'raw=1 shows RGB pixels'),
         (('--output=x.npz', '--num_labels=5', '--multi_label=2'), "'2' is not 0 or 1"),
         (('--output=x.npz', '--multi_label=1'), 'multi_label=1 needs num_labels'),
-        (('--output=none/x.npz',), 'none/x.npz.partial: No such file or directory'),
+        (('--output=none/x.npz',), 'none is no folder for x.npz'),
     ],
 )
 def test_mistakes_get_one_line(show, arguments, message):

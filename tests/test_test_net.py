@@ -74,7 +74,7 @@ def test_it_ends_with_the_totals(evaluate, database, tmp_path):
     assert len(lines) == 3
     assert result.returncode == 3
     assert 'Traceback' not in result.stderr
-    assert 'record 08 failed: label 7 is out of range: 0 to 6' in result.stderr
+    assert 'record 08 (video 1008) failed: label 7 is out of range: 0 to 6' in result.stderr
     failures = rows_of(tmp_path / 'failures.csv')
     assert [row['record'] for row in failures] == ['03', '08']
     assert failures[0]['reason'].startswith('not a video')
@@ -88,7 +88,9 @@ def test_failures_up_to_the_bound_are_no_error(evaluate, database):
 def test_stopping_at_the_first_failure(evaluate, database, tmp_path):
     result = evaluate(database, '--on_error=fail', '--batch_size=1', '--output=p.csv')
     assert result.returncode == 3
-    assert result.stdout.startswith('partial: record 03 failed, 7 of 11 videos not reached\n')
+    assert result.stdout.startswith(
+        'partial: record 03 (video 1003) failed, 7 of 11 videos not reached\n'
+    )
     assert 'videos: 11, scored: 3, failed: 1' in result.stdout
     assert not (tmp_path / 'p.csv').exists()
     assert len(rows_of(tmp_path / 'p.csv.partial')) == 3
@@ -108,7 +110,7 @@ def test_any_path_can_be_reported(evaluate, make_video, make_database, tmp_path)
     result = evaluate(database, '--use_local_file=1', '--output=p.csv')
     assert 'videos: 3, scored: 1, failed: 2' in result.stdout, result.stderr
     assert name in (tmp_path / 'p.csv').read_bytes()
-    assert name + b'gone,missing file' in (tmp_path / 'failures.csv').read_bytes()
+    assert name + b'gone,,missing file' in (tmp_path / 'failures.csv').read_bytes()
     assert b'File name too long' in (tmp_path / 'failures.csv').read_bytes()
 
 
@@ -224,7 +226,7 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
     [
         (['--test_data=none'], 'none does not exist', 1),
         (['--load_model_path=none.pkl'], 'none.pkl: no such weight file', 1),
-        (['--num_labels=8'], 'missing (2): last_out_L8_w, last_out_L8_b', 1),
+        (['--num_labels=8'], 'Its labels are 7: --num_labels=7?', 1),
         (['--model_depth=19'], 'model_depth is 19; known depths: 10, 16, 18, 26, 34', 1),
         (['--clip_length_rgb=9'], 'clip_length is 9; a multiple of 8', 1),
         (['--gpus=97'], 'gpus is 97; Caffe2 sees', 1),
@@ -232,6 +234,9 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         (['--gpus=0,1', '--num_gpus=3'], 'gpus names 2 devices, num_gpus says 3', 1),
         (['--num_gpus=1', '--cpu_replicas=2'], 'cpu_replicas is for the CPU', 1),
         (['--failures=none/x.csv'], 'none is no folder for x.csv', 1),
+        (['--output=.'], '. is a folder; name a file', 1),
+        (['--output=a.csv', '--failures=a.csv'], 'output and failures are both a.csv', 1),
+        (['--load_model_path=.'], '. is a folder, not a weight file', 1),
         (['--num_channels=2'], 'num_channels is 2; the input has 3', 1),
         (['--use_local_file=1'], 'leave out --use_local_file=1', 1),
         (['--get_video_id=2'], "'2' is not 0 or 1", 2),

@@ -25,7 +25,7 @@ SCORING = {
     'on_error': (
         options.one_of('continue', 'fail'),
         'continue',
-        'fail: end at the first failed record',
+        'what a failed record ends: nothing, or the run',
     ),
     'display_iter': (options.integer(1), 10, 'batches between two lines of progress in a log'),
 }
@@ -55,7 +55,7 @@ def main():
         log.info('%s on %d videos of %s, on %s', network.name, len(reader), args.test_data, devices)
         engine.load(parameters)
         result = evaluate(reader, engine, settings)
-    return report(result, network, args.max_failures, settings.failures)
+    return report(result, network, args.max_failures, settings)
 
 
 def evaluation_settings(args, *, batch_size):
@@ -72,13 +72,19 @@ def evaluation_settings(args, *, batch_size):
     )
 
 
-def report(result, network, max_failures, failures):
+def report(result, network, max_failures, settings):
     """Print the totals and return the exit status."""
     if result.ended:
         rest = result.records - result.scored - result.failed
         print(f'partial: {result.ended}, {rest} of {result.records} videos not reached')
+        if settings.output:
+            log.warning('the predictions so far are in %s.partial', settings.output)
     if result.failed:
-        log.warning('%d records failed; they are listed in %s', result.failed, failures)
+        log.warning('%d failed, listed in %s', result.failed, settings.failures)
+    if result.failed > max_failures:
+        log.warning('exit status %d: max_failures is %d', cli.TOO_MANY_FAILURES, max_failures)
+    if not result.scored:
+        log.warning('no video was scored: the accuracies below say nothing')
     multiply_adds, parameters = summary.totals(network)
     print(f'videos: {result.records}, scored: {result.scored}, failed: {result.failed}')
     print(f'Test accuracy: {result.score}')

@@ -1,6 +1,7 @@
 """How every tool starts and ends: logs on stderr, one line for a user's mistake, an exit status."""
 
 import argparse
+import errno
 import logging
 import pathlib
 import sys
@@ -26,9 +27,9 @@ def run(main):
         sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
         status = FAILED
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EIO):
             raise  # not about a file the user named
-        status = _complain(tool, f'{error.filename}: {error.strerror}')
+        status = _complain(tool, f'{error.filename or "output"}: {error.strerror}')
     except KeyboardInterrupt:
         _complain(tool, 'interrupted')
         status = INTERRUPTED

@@ -180,12 +180,14 @@ def parse(description, *groups, argv=None, **changes):
             how = {'default': argparse.SUPPRESS, 'required': default is REQUIRED}
         else:
             how = {'default': int(default) if kind is bit else default}
+        if default == []:
+            how['default'] = argparse.SUPPRESS  # nothing to show
         if kind is bit:
             how.update(nargs='?', const=True)  # --name alone is --name=1
         parser.add_argument(f'--{name}', type=kind, help=shown, metavar=_metavar(kind), **how)
     args = parser.parse_args(argv)
-    for name in _merged(groups):
-        setattr(args, name, getattr(args, name, None))
+    for name, (kind, _, _) in _merged(groups).items():
+        setattr(args, name, getattr(args, name, [] if kind is integers else None))
     return args
 
 

@@ -135,5 +135,6 @@ def _require_gpus(devices):
     if any(i >= seen for i in devices.ids):
         asked = ','.join(map(str, devices.ids))
         raise InputError(
-            f'gpus is {asked}; Caffe2 sees {seen} here. --gpus= (nothing) runs on the CPU'
+            f'gpus is {asked}; Caffe2 sees {seen or "no"} GPUs here. '
+            '--gpus= (nothing) runs on the CPU'
         )

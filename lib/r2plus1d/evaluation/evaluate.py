@@ -13,6 +13,8 @@ from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_vid
 
 log = logging.getLogger(__name__)
 
+LOGGED_FAILURES = 20
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
@@ -29,7 +31,7 @@ class EvaluationSettings:
         display_iter: batches between two lines of progress in a log.
 
     Raises:
-        InputError: a file in a folder that is not there.
+        InputError: a file in a folder that is not there, or one that is a folder.
     """
 
     batch_size: int = 6
@@ -42,9 +44,13 @@ class EvaluationSettings:
     display_iter: int = 10
 
     def __post_init__(self):
-        for path in (self.output, self.failures):
-            if path is not None and not path.parent.is_dir():
+        for path in filter(None, (self.output, self.failures)):
+            if not path.parent.is_dir():
                 raise InputError(f'{path.parent} is no folder for {path.name}')
+            if path.is_dir():
+                raise InputError(f'{path} is a folder; name a file')
+        if self.output == self.failures:
+            raise InputError(f'output and failures are both {self.output}')
 
 
 @dataclasses.dataclass
@@ -108,7 +114,10 @@ class _Ended(Exception):
 def _fail(sample, failures, result, settings):
     failures.add(sample)
     result.failed += 1
-    log.warning('%s failed: %s', sample.name, sample.failure)
+    if result.failed <= LOGGED_FAILURES:
+        log.warning('%s failed: %s', sample.name, sample.failure)
+    elif result.failed == LOGGED_FAILURES + 1:
+        log.warning('more records fail; from here on see %s', failures.path)
     if settings.stop_at_failure:
         result.ended = f'{sample.name} failed'
         raise _Ended

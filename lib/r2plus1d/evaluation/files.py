@@ -27,13 +27,13 @@ def complete_csv(path, header):
 
 
 class FailureList:
-    """The records that could not be used: `record,path,reason` a line, flushed as they come.
+    """The records that could not be used, one a line, flushed as they come.
 
     The file is made at the first failure. One that an earlier run left is removed at the start,
     so that what is found there afterwards is of this run.
     """
 
-    HEADER = ('record', 'path', 'reason')
+    HEADER = ('record', 'path', 'video_id', 'reason')
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
@@ -52,7 +52,8 @@ class FailureList:
         if self._file is None:
             self._file = self.path.open('w', **CSV_FILE)
             csv.writer(self._file).writerow(self.HEADER)
-        csv.writer(self._file).writerow([sample.key, sample.path or '', sample.failure])
+        video_id = '' if sample.video_id is None else sample.video_id
+        csv.writer(self._file).writerow([sample.key, sample.path or '', video_id, sample.failure])
         self._file.flush()
 
     def _is_ours(self):

@@ -71,7 +71,8 @@ def _blobs(path):
                     or file.tell() + key_length + value_length > size
                 ):
                     raise InputError(
-                        f'{path} is not a minidb, or it is cut short at byte {file.tell()}'
+                        f'{path} is not a minidb, or it is cut short at byte {file.tell()}; '
+                        'a .pkl needs db_type pickle'
                     )
                 file.seek(key_length, 1)
                 yield caffe2_pb2.BlobProto.FromString(file.read(value_length))

@@ -25,7 +25,10 @@ def load(path):
         with pathlib.Path(path).open('rb') as file:
             return _finished(_ArrayUnpickler(file, encoding='latin1').load(), {})
     except pickle.UnpicklingError as error:
-        raise InputError(f'{path}: {_printable(error)}') from None
+        fault = _printable(error)
+        if not fault.startswith('refused'):
+            fault = f'not a readable pickle, or cut short ({fault}); a .mdl needs db_type minidb'
+        raise InputError(f'{path}: {fault}') from None
     except _OF_NO_PICKLE as error:
         fault = _printable(error) or type(error).__name__
         raise InputError(f'{path} is not a readable pickle: {fault}') from None

@@ -18,6 +18,7 @@ DEVICE_SCOPE = re.compile(r'^(gpu|cpu)_(\d+)/')
 # Names under which older files keep the multi-label head.
 OLD_LOGIT = re.compile(r'^pred_logit_L\d+_(w|b)$')
 SOLVER_BLOB = re.compile(r'_momentum$|^training_iteration$')
+LAST_LAYER = re.compile(r'last_out_L(\d+)_w')
 LISTED_BLOBS = 8
 
 
@@ -41,6 +42,8 @@ def load(path, db_type, network):
 
 def read_file(path, db_type):
     """Return {blob: array} of a weight file of either kind."""
+    if pathlib.Path(path).is_dir():
+        raise InputError(f'{path} is a folder, not a weight file')
     if not pathlib.Path(path).is_file():
         raise InputError(f'{path}: no such weight file')
     return read_pickle(path) if db_type == 'pickle' else read_minidb(path)
@@ -104,7 +107,7 @@ def match(blobs, shapes, *, source):
     unused = sorted(set(blobs) - set(shapes))
     if missing or misshapen:
         report = _report({'missing': missing, 'misshapen': misshapen, 'not in the network': unused})
-        raise InputError(f'{source} does not hold this network: {report}')
+        raise InputError(f'{source} does not hold this network: {report}{_hint(unused)}')
     broken = [name for name, array in fitted.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(f'{source}: NaN or infinite values in {_listed(broken)}')
@@ -171,6 +174,12 @@ def fit(array, shape):
         inflated = np.repeat(array[:, :, None], shape[2], axis=2) / np.float32(shape[2])
         return np.ascontiguousarray(inflated, dtype=np.float32)
     return None
+
+
+def _hint(unused):
+    """The likeliest reason: another number of labels."""
+    labels = [found.group(1) for found in map(LAST_LAYER.fullmatch, unused) if found]
+    return f'. Its labels are {labels[0]}: --num_labels={labels[0]}?' if labels else ''
 
 
 def _report(findings):

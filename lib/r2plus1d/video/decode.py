@@ -184,7 +184,8 @@ def _open(source):
             # Absolute, because FFmpeg takes a name such as a:b.mp4 for an address.
             file, size = str(pathlib.Path(source).absolute()), pathlib.Path(source).stat().st_size
     except FileNotFoundError:
-        raise RecordError('missing file') from None
+        place = '' if pathlib.Path(source).is_absolute() else f' in {pathlib.Path.cwd()}'
+        raise RecordError(f'missing file{place}') from None
     except OSError as error:
         raise RecordError(f'cannot be opened: {error.strerror}') from None
     try:

@@ -60,8 +60,9 @@ class Sample:
 
     @property
     def name(self):
-        """How to call it in a message: its key, and its path if it has one."""
-        return f'record {self.key}' + (f' ({self.path})' if self.path else '')
+        """How to call it in a message: its key, and its path or video id if it has one."""
+        known = self.path or (None if self.video_id is None else f'video {self.video_id}')
+        return f'record {self.key}' + (f' ({known})' if known else '')
 
 
 class ClipReader:

@@ -44,6 +44,9 @@ def check(*, output, sheet, raw, settings):
         raise InputError(f'output is {output}; its name has to end in .npz')
     if sheet is not None and sheet.suffix != '.png':
         raise InputError(f'sheet is {sheet}; its name has to end in .png')
+    for path in filter(None, (output, sheet)):
+        if not path.parent.is_dir():
+            raise InputError(f'{path.parent} is no folder for {path.name}')
     if raw and settings.flow:
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 
