@@ -1,10 +1,12 @@
 """How far a run is: a bar on a terminal, sparse lines in a log, both on stderr."""
 
+import contextlib
 import logging
 import sys
 import time
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +31,14 @@ class Progress:
         )
 
     def __enter__(self):
+        self._ending = contextlib.ExitStack()
+        if self._bar is not None:
+            self._ending.enter_context(self._bar)
+            self._ending.enter_context(logging_redirect_tqdm())  # logs go above the bar
         return self
 
     def __exit__(self, *exc_info):
-        if self._bar is not None:
-            self._bar.close()
+        self._ending.close()
 
     def step(self, status, count=1):
         """Count `count` steps; `status` is shown beside them."""
