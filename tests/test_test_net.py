@@ -259,6 +259,8 @@ def test_interrupting_keeps_what_there_is(database, model, make_video, make_data
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'tools/test_net.py'), *arguments],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in the background, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while ' left' not in process.stderr.readline():
         assert process.poll() is None
