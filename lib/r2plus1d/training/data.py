@@ -1,7 +1,5 @@
 """Batches to train on: shuffled records, random clips, all of it following from one seed."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
 
@@ -10,6 +8,7 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.video.clips import normalize
 from r2plus1d.video.database import Database, check_kind
+from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.reader import label_rows, read_sample
 
 
@@ -90,25 +89,13 @@ class TrainingData:
 
     def batches(self, first, last):
         """Yield the Batch of each iteration from `first` to before `last`."""
-        pool = concurrent.futures.ThreadPoolExecutor(self._threads, thread_name_prefix='decode')
-        pending, ahead = collections.deque(), self.batch_size + self._threads
-        draws = (draw for iteration in range(first, last) for draw in self.draws(iteration))
-        read = []
-        try:
-            for draw in draws:
-                pending.append(pool.submit(self._read, draw))
-                if len(pending) > ahead:
-                    read.append(pending.popleft().result())
-                if len(read) == self.batch_size:
-                    yield self._batch(read)
-                    read = []
-            while pending:
-                read.append(pending.popleft().result())
-                if len(read) == self.batch_size:
-                    yield self._batch(read)
-                    read = []
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        draws = ((draw,) for iteration in range(first, last) for draw in self.draws(iteration))
+        batch = []
+        for read in prefetch(self._read, draws, threads=self._threads, ahead=self.batch_size):
+            batch.append(read)
+            if len(batch) == self.batch_size:
+                yield self._batch(batch)
+                batch = []
 
     def _read(self, draw):
         """Return (Sample with clips, [Samples that failed before it])."""

@@ -70,9 +70,6 @@ def train(net, data, schedule, settings, *, first_epoch, test=None):
         schedule: Schedule.
         test: from {blob: array} to (clip, top-1, top-k accuracy), called after each epoch; or None.
 
-    Returns:
-        The path of the log.
-
     Raises:
         InputError: a diverging loss, or too many failed records; says which checkpoint is good.
     """
@@ -97,7 +94,6 @@ def train(net, data, schedule, settings, *, first_epoch, test=None):
             _append(log_path, _log_row(epoch + 1, totals, shares, seconds, schedule))
             described = _described(totals, shares)
             log.info('epoch %d of %d: %s -> %s', epoch + 1, schedule.num_epochs, described, path)
-    return log_path
 
 
 def _tested(net, test):

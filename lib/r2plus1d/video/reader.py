@@ -1,7 +1,5 @@
 """LMDB -> clips of each video, decoded ahead of the network in a bounded number of threads."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import itertools
 import logging
@@ -13,6 +11,7 @@ import numpy as np
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video.clips import Clips, read_clips
 from r2plus1d.video.database import Database, check_kind
+from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.record import decode, holds_path
 
 log = logging.getLogger(__name__)
@@ -105,17 +104,8 @@ class ClipReader:
 
     def __iter__(self):
         records = itertools.islice(self._database.records(), len(self))
-        pool = concurrent.futures.ThreadPoolExecutor(self._threads, thread_name_prefix='decode')
-        pending = collections.deque()
-        try:
-            for record in records:
-                pending.append(pool.submit(read_sample, *record, self.settings, self.needs))
-                if len(pending) > self._threads + self._ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        tasks = ((*record, self.settings, self.needs) for record in records)
+        yield from prefetch(read_sample, tasks, threads=self._threads, ahead=self._ahead)
 
 
 def read_sample(index, key, value, settings, needs):
