@@ -24,7 +24,7 @@ from r2plus1d.engines import open_engine
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.models import weights
-from r2plus1d.video.clips import normalize
+from r2plus1d.video.assembly import normalize
 from r2plus1d.video.database import Database
 from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.reader import label_rows

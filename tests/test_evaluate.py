@@ -9,11 +9,12 @@ from r2plus1d.errors import InputError, RecordError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.video import show
-from r2plus1d.video.clips import Clips, ClipSettings
+from r2plus1d.video.assembly import Clips
+from r2plus1d.video.settings import ClipSettings
 from r2plus1d.video.decode import Video
 from r2plus1d.video.reader import RecordNeeds, Sample
 
-CLIPS = Clips(np.zeros((2, 3, 8, 112, 112), np.uint8), np.zeros(2), 0)
+CLIPS = Clips(np.zeros((2, 3, 8, 112, 112), np.uint8), np.zeros(2), np.zeros((2, 2)))
 GOOD = Sample(0, '0', labels=(1,), clips=CLIPS)
 BAD = Sample(0, '0', failure='bad')
 
@@ -74,6 +75,6 @@ def test_a_sheet_has_an_end(monkeypatch, tmp_path):
 
 def test_a_stream_without_packets(make_video):
     with Video(make_video(12)) as video:
-        video._demux = lambda: iter(())
+        video._unread = iter(())
         with pytest.raises(RecordError, match='no video data'):
             video.count_packets()

@@ -8,7 +8,7 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.video import reader as reader_module
-from r2plus1d.video.clips import ClipSettings
+from r2plus1d.video.settings import ClipSettings
 from r2plus1d.video.reader import ClipReader, RecordNeeds, label_rows
 
 SETTINGS = ClipSettings(length=8, clips=2)

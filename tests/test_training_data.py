@@ -5,7 +5,7 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.training.data import Shard, TrainingData
-from r2plus1d.video.clips import ClipSettings
+from r2plus1d.video.settings import ClipSettings
 from r2plus1d.video.reader import RecordNeeds
 
 SETTINGS = ClipSettings(

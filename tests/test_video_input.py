@@ -7,9 +7,11 @@ from conftest import golden_cases, number_of
 from r2plus1d import options
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video import flow
-from r2plus1d.video.clips import ClipSettings, normalize, read_clips
+from r2plus1d.video.assembly import normalize
+from r2plus1d.video.clips import read_clips
 from r2plus1d.video.decode import Video
 from r2plus1d.video.reader import ClipReader, RecordNeeds
+from r2plus1d.video.settings import ClipSettings
 
 # VideoInput's names of what the tools call otherwise
 RENAMED = {
@@ -170,14 +172,14 @@ def test_original_resolution_enlarges_only_what_is_too_small(make_video):
     settings = ClipSettings(length=8, video_res_type='original')
     path = make_video(8, width=200, height=140)
     with Video(path) as video:
-        unscaled = dict(video.frames_at(set(range(8)), (200, 140)))
+        unscaled = [picture.pixels for picture in video.frames_at(set(range(8)), (200, 140))]
     expected = np.stack([unscaled[i][14:126, 44:156] for i in range(8)]).transpose(3, 0, 1, 2)
     np.testing.assert_array_equal(read_clips(path, settings).pixels[0], expected)
     path = make_video(8, width=100, height=80)
     with Video(path) as video:
-        enlarged = dict(video.frames_at({0}, (140, 112)))
+        (enlarged,) = video.frames_at({0}, (140, 112))
     small = read_clips(path, settings).pixels
-    np.testing.assert_array_equal(small[0, :, 0], enlarged[0][:, 14:126].transpose(2, 0, 1))
+    np.testing.assert_array_equal(small[0, :, 0], enlarged.pixels[:, 14:126].transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -213,15 +215,15 @@ def test_flow_of_a_known_motion():
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 255, (30, 30), np.uint8).repeat(6, 0).repeat(6, 1)
     frames = np.stack([np.roll(ground, (i, 2 * i), (0, 1))[:112, :112] for i in range(5)])
-    frames = np.repeat(frames[None, ..., None], 3, axis=-1)
+    frames = np.repeat(frames[..., None], 3, axis=-1)
     for aggregate in (False, True):
         what = flow.FlowSettings(gap=2, aggregate=aggregate)
         settings = ClipSettings(length=2, rate=2, flow=what)
         assert settings.offsets == [0, 1, 2, 3, 4]
-        data = flow.flow_of(frames, settings)
-        assert data.shape == (1, 2, 2, 112, 112)
+        data = flow.Flows(settings).clip(frames, range(5))
+        assert data.shape == (2, 2, 112, 112)
         mean, std = (np.array(n).reshape(2, 1, 1) for n in flow.XY)
-        inner = (data[0, :, 0] * std + mean)[:, 30:-30, 30:-30]
+        inner = (data[:, 0] * std + mean)[:, 30:-30, 30:-30]
         np.testing.assert_allclose(np.median(inner, axis=(1, 2)), [4, 2], atol=0.1)
 
 

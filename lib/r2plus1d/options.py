@@ -223,7 +223,7 @@ def clip_settings(args, **changes):
     Args:
         changes: settings that are not the options'.
     """
-    from r2plus1d.video.clips import ClipSettings
+    from r2plus1d.video.settings import ClipSettings
     from r2plus1d.video.flow import FlowSettings
 
     optical_flow = args.input_type == 'flow'

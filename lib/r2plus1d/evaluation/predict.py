@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from r2plus1d.video.clips import normalize
+from r2plus1d.video.assembly import normalize
 from r2plus1d.video.reader import label_rows
 
 

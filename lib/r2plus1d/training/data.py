@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.video.clips import normalize
+from r2plus1d.video.assembly import normalize
 from r2plus1d.video.database import Database, check_kind
 from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.reader import label_rows, read_sample

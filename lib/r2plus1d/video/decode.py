@@ -7,10 +7,13 @@ nothing else gives the same pixels. The others are decoded but not converted.
 
 import io
 import itertools
+import math
 import pathlib
+from typing import NamedTuple
 
 import av
 import av.error
+import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from r2plus1d.errors import RecordError
@@ -23,6 +26,20 @@ MATROSKA_SLACK_SECONDS = 0.25
 AVI_SHARE, AVI_SLACK_FRAMES = 0.95, 2
 
 
+class Picture(NamedTuple):
+    """One frame of a video.
+
+    Attributes:
+        index: its place among the frames that were asked for.
+        pixels: uint8 H x W x 3, RGB.
+        seconds: when it is shown, from the beginning of the video; NaN if that is not known.
+    """
+
+    index: int
+    pixels: np.ndarray
+    seconds: float
+
+
 class Video:
     """An opened video. Use as a context manager.
 
@@ -33,6 +50,7 @@ class Video:
         width, height: of its frames as stored, in pixels.
         num_decoded: frames that the last pass decoded.
         num_undecodable: packets that it could not decode and, as Caffe2, went on without.
+        total_decoded, total_converted: frames of all passes.
 
     Raises:
         RecordError: a missing file, not a video, no video stream or none that FFmpeg decodes.
@@ -46,11 +64,12 @@ class Video:
             self._container.close()
             raise
         self._stream.codec_context.thread_count = 1  # the reader decodes several videos at a time
-        self._stored_packets = None
+        self._read, self._unread, self._is_whole = [], self._demux(), False
         self._cut, self._read_error = False, None
         self._end_seconds, self._end_ticks = 0.0, 0
         self.width, self.height = self._stream.width, self._stream.height
         self.num_decoded = self.num_undecodable = 0
+        self.total_decoded = self.total_converted = 0
 
     def __enter__(self):
         return self
@@ -74,51 +93,103 @@ class Video:
         return self.num_decoded
 
     def frames_at(self, wanted, size, *, to_end=False):
-        """Yield (index, H x W x 3 uint8 RGB) for the frame indices `wanted`, converted to `size`.
+        """Yield the Picture of each frame index in `wanted`, converted to `size`.
 
         Args:
             wanted: set of indices of frames in presentation order.
-            size: (width, height) of the arrays.
+            size: (width, height) of the pictures.
             to_end: decode the frames after the last wanted one too, so that num_decoded is all.
         """
-        convert, last = _converter(size), max(wanted)
+        convert, last = self.converter(size), max(wanted)
         for index, frame in enumerate(itertools.islice(self._decode(self._packets()), MAX_FRAMES)):
             self.num_decoded = index + 1
             if index in wanted:
-                yield index, convert(frame)
+                yield Picture(index, convert(frame), self.seconds(frame))
             if index >= last and not to_end:
                 return
 
-    def frames_from(self, start, wanted, size):
-        """Yield (offset, H x W x 3 uint8 RGB) for the offsets `wanted` from frame `start` on.
+    def begin_of(self, start, *, counted=False):
+        """The position, as `positions` gives them, at which a clip from frame `start` on begins.
 
-        Where the container states its duration and its number of frames, the clip begins at the
-        first frame whose timestamp is at least that fraction of the duration, as in VideoInput.
-        Where it does not (Matroska, WebM), frames are counted.
+        Where the container states its duration and its number of frames that is a timestamp, the
+        same fraction of the duration, as in VideoInput. Where it does not (Matroska, WebM), or if
+        frames are to be `counted`, it is the frame's index.
         """
-        duration, stated = self._stream.duration, self._stream.frames
-        if not stated or duration is None:
-            shifted = {start + offset for offset in wanted}
-            yield from ((i - start, picture) for i, picture in self.frames_at(shifted, size))
+        if counted or not self.skips_to_keyframes:
+            return start
+        return start_timestamp(
+            start=start, duration=self._stream.duration, num_frames=self._stream.frames
+        )
+
+    def positions(self, begin, *, counted=False):
+        """Yield (position, frame of PyAV) in presentation order, those before `begin` left out.
+
+        Decoding starts at the last keyframe that is not later than the timestamp `begin`, or at
+        the first frame where frames are counted.
+        """
+        if counted or not self.skips_to_keyframes:
+            frames = itertools.islice(self._decode(self._packets()), MAX_FRAMES)
+            yield from itertools.islice(enumerate(frames), begin, None)
             return
-        threshold = start_timestamp(start=start, duration=duration, num_frames=stated)
-        convert, offset, last = _converter(size), 0, max(wanted)
-        for frame in self._decode(_from_keyframe(self._demux(), threshold)):
-            if frame.pts is None or frame.pts < threshold:
-                continue
-            if offset in wanted:
-                yield offset, convert(frame)
-            offset += 1
-            if offset > last:
-                return
+        for frame in self._decode(_from_keyframe(self._from_first(), begin)):
+            if frame.pts is not None and frame.pts >= begin:
+                yield frame.pts, frame
+
+    @property
+    def skips_to_keyframes(self):
+        """Whether the container states what is needed to begin decoding inside the video."""
+        return bool(self._stream.frames) and self._stream.duration is not None
+
+    def converter(self, size):
+        """Return a function from a frame of PyAV to uint8 RGB pixels of `size`."""
+        reformatter, (width, height) = VideoReformatter(), size
+
+        def convert(frame):
+            self.total_converted += 1
+            try:
+                picture = reformatter.reformat(
+                    frame, width, height, 'rgb24', interpolation='FAST_BILINEAR'
+                )
+            except (av.error.FFmpegError, ValueError) as error:
+                kind = frame.format.name
+                raise RecordError(f'frames of {kind} do not convert: {error}') from None
+            return picture.to_ndarray()
+
+        return convert
+
+    def seconds(self, frame):
+        """When a frame of PyAV is shown, from the beginning of the video; NaN if not known."""
+        if frame.pts is None or not self._stream.time_base:
+            return math.nan
+        return float((frame.pts - (self._stream.start_time or 0)) * self._stream.time_base)
+
+    @property
+    def frames_a_second(self):
+        """The average, a Fraction, or None if the container does not say."""
+        return self._stream.average_rate
+
+    @property
+    def frame_seconds(self):
+        """How long a frame is shown, on average; NaN if the container does not say."""
+        return float(1 / self.frames_a_second) if self.frames_a_second else math.nan
 
     def _packets(self):
-        """All video packets in memory: no larger than the file, and they can be decoded twice."""
-        if self._stored_packets is None:
-            packets = list(self._demux())
+        """All video packets; RecordError if the file was cut short."""
+        packets = list(self._from_first())
+        if not self._is_whole:
             self._require_whole(packets)
-            self._stored_packets = packets
-        return self._stored_packets
+            self._is_whole = True
+        return packets
+
+    def _from_first(self):
+        """Yield the video packets. They are kept, no larger than the file, for the next pass."""
+        for number in itertools.count():
+            if number == len(self._read):
+                packet = next(self._unread, None)
+                if packet is None:
+                    return
+                self._read.append(packet)
+            yield self._read[number]
 
     def _demux(self):
         """Yield the video packets in the file's order.
@@ -173,6 +244,7 @@ class Video:
             except av.error.FFmpegError:
                 self.num_undecodable += 1
                 continue
+            self.total_decoded += len(frames)
             yield from frames
 
 
@@ -203,22 +275,6 @@ def _video_stream(container):
     if not (stream.width and stream.height):
         raise RecordError('its video stream does not say how large its frames are')
     return stream
-
-
-def _converter(size):
-    """Return a function from a frame to an RGB array of `size`."""
-    reformatter, (width, height) = VideoReformatter(), size
-
-    def convert(frame):
-        try:
-            picture = reformatter.reformat(
-                frame, width, height, 'rgb24', interpolation='FAST_BILINEAR'
-            )
-        except (av.error.FFmpegError, ValueError) as error:
-            raise RecordError(f'frames of {frame.format.name} do not convert: {error}') from None
-        return picture.to_ndarray()
-
-    return convert
 
 
 def _from_keyframe(packets, threshold):

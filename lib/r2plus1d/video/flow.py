@@ -1,5 +1,6 @@
 """Optical flow as Caffe2's VideoInput computes it: Farneback's, on cropped grey frames."""
 
+import collections
 import dataclasses
 import math
 
@@ -44,42 +45,66 @@ class FlowSettings:
         return 2 + EXTRA_CHANNELS[self.data_type]
 
 
-def flow_of(windows, settings):
-    """Return the normalized flow of clips.
+class Flows:
+    """Flow between frames of one video, computed once however many clips share the two.
 
     Args:
-        windows: uint8 rows x F x H x W x 3, the cropped frames at settings.offsets.
         settings: ClipSettings with `flow`.
 
-    Returns:
-        float32 rows x C x length x H x W.
+    Attributes:
+        num_computed: flows between two frames that were computed, not remembered.
     """
-    return np.stack([_clip_flow(frames, settings) for frames in windows])
 
+    def __init__(self, settings):
+        self._settings = settings
+        self._place = {offset: i for i, offset in enumerate(settings.offsets)}
+        # Clips that come in the order of their starts share with the one before, crop by crop.
+        self._capacity = 2 * settings.crops * len(settings.offsets)
+        self._known = collections.OrderedDict()
+        self.num_computed = 0
 
-def _clip_flow(frames, settings):
-    place = {offset: i for i, offset in enumerate(settings.offsets)}
-    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.ascontiguousarray(frames)]
-    channels = []
-    for start in range(0, settings.length * settings.rate, settings.rate):
-        steps = range(start, start + settings.flow.gap + 1)
-        chosen = steps if settings.flow.aggregate else (steps[0], steps[-1])
-        flow = _chain([grays[place[offset]] for offset in chosen])
-        first = place[start]
-        channels.append(_channels(flow, frames[first], grays[first], settings.flow.data_type))
-    return np.stack(channels, axis=1)
+    def clip(self, frames, keys):
+        """Return the normalized flow of one clip.
 
+        Args:
+            frames: uint8 F x H x W x 3, the cropped frames at settings.offsets.
+            keys: for each frame what tells it from every other of this video: its index and crop.
 
-def _chain(grays):
-    """Flow from the first to the last of grey frames, H x W x 2, in pixels."""
-    total = _farneback(grays[0], grays[1])
-    for first, second in zip(grays[1:], grays[2:]):
-        _advance(total, _farneback(first, second))
-    return total
+        Returns:
+            float32 C x length x H x W.
+        """
+        settings = self._settings
+        frames = np.ascontiguousarray(frames)
+        grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+        channels = []
+        for start in range(0, settings.length * settings.rate, settings.rate):
+            steps = range(start, start + settings.flow.gap + 1)
+            chosen = steps if settings.flow.aggregate else (steps[0], steps[-1])
+            flow = self._chain([self._place[offset] for offset in chosen], grays, keys)
+            first = self._place[start]
+            channels.append(_channels(flow, frames[first], grays[first], settings.flow.data_type))
+        return np.stack(channels, axis=1)
 
+    def _chain(self, places, grays, keys):
+        """Flow from the first to the last of the frames at `places`, H x W x 2, in pixels."""
+        total = self._between(places[0], places[1], grays, keys)
+        if len(places) > 2:
+            total = total.copy()
+        for first, second in zip(places[1:], places[2:]):
+            _advance(total, self._between(first, second, grays, keys))
+        return total
 
-def _farneback(first, second):
-    return cv2.calcOpticalFlowFarneback(first, second, None, **FARNEBACK)
+    def _between(self, first, second, grays, keys):
+        pair = keys[first], keys[second]
+        if pair not in self._known:
+            self.num_computed += 1
+            self._known[pair] = cv2.calcOpticalFlowFarneback(
+                grays[first], grays[second], None, **FARNEBACK
+            )
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        self._known.move_to_end(pair)
+        return self._known[pair]
 
 
 def _advance(total, step):

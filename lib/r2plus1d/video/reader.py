@@ -9,7 +9,8 @@ import typing
 import numpy as np
 
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.video.clips import Clips, read_clips
+from r2plus1d.video.assembly import Clips
+from r2plus1d.video.clips import read_clips
 from r2plus1d.video.database import Database, check_kind
 from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.record import decode, holds_path

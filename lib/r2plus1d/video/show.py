@@ -8,7 +8,7 @@ import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.video import flow
-from r2plus1d.video.clips import normalize
+from r2plus1d.video.assembly import normalize
 from r2plus1d.video.reader import label_rows
 
 MAX_SHEET_ROWS = 500
