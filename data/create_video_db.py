@@ -29,7 +29,7 @@ OPTIONS = {
     'use_start_frame': (options.bit, False, '1: store the column start_frm; needs --use_list=1'),
     'shuffle': (options.bit, True, '0: keep the order of the list'),
     'seed': (options.integer(0), 0, 'seed of the shuffle'),
-    'overwrite': (options.bit, False, '1: replace an existing database'),
+    'overwrite': (options.bit, False, '1: replace an existing database that differs'),
 }  # fmt: skip
 
 
@@ -54,7 +54,11 @@ def main():
         for row in progress(rows):
             writer.add(record(row, args.use_list))
     size = (args.output_file / DATA_FILE).stat().st_size
-    print(f'wrote {len(rows)} records ({size / 1e6:.1f} MB) to {args.output_file}')
+    what = f'{len(rows)} records ({size / 1e6:.1f} MB)'
+    if writer.unchanged:
+        print(f'unchanged: {what} in {args.output_file}')
+    else:
+        print(f'wrote {what} to {args.output_file}')
 
 
 def record(row, use_list):

@@ -1,5 +1,6 @@
 """Databases of videos: records as Caffe2 writes them, lists checked before anything is written."""
 
+import filecmp
 import gc
 import os
 import pathlib
@@ -279,6 +280,86 @@ def test_overwriting_is_asked_for(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ['db']
 
 
+def identity(path):
+    status = (path / 'data.mdb').stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def rebuild(path, records, **settings):
+    with DatabaseWriter(path, len(records), overwrite=True, **settings) as writer:
+        for one in records:
+            writer.add(one)
+        assert writer.unchanged is False
+    return writer.unchanged
+
+
+@pytest.mark.parametrize('settings', [{}, {'map_bytes': 32768, 'batch_bytes': 100_000}])
+def test_an_identical_rebuild_leaves_the_database_alone(tmp_path, settings):
+    records = numbered(60, size=900)
+    path = write(tmp_path / 'db', records, **settings)
+    before = identity(path)
+    assert rebuild(path, records, **settings) is True
+    assert identity(path) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ['db']
+    assert read(path) == records
+
+
+@pytest.mark.parametrize(
+    'records',
+    [
+        numbered(59),
+        numbered(61),
+        [*numbered(59), Record(VIDEO + b'60' * 20, (59,))],
+        [Record(VIDEO + b'0' * 20, (1,)), *numbered(60)[1:]],
+        numbered(60)[::-1],
+    ],
+)
+def test_a_rebuild_that_differs_replaces_the_database(tmp_path, records):
+    path = write(tmp_path / 'db', numbered(60))
+    before = identity(path)
+    assert rebuild(path, records) is False
+    assert identity(path)[0] != before[0]
+    assert read(path) == records
+    assert [entry.name for entry in tmp_path.iterdir()] == ['db']
+
+
+def test_what_is_new_is_not_unchanged(tmp_path):
+    assert rebuild(tmp_path / 'db', numbered(2)) is False
+    assert read(tmp_path / 'db') == numbered(2)
+
+
+@pytest.mark.parametrize('damage', [b'', b'no LMDB'])
+def test_a_damaged_database_is_replaced(tmp_path, damage):
+    path = write(tmp_path / 'db', numbered(2))
+    (path / 'data.mdb').write_bytes(damage)
+    assert rebuild(path, numbered(2)) is False
+    assert read(path) == numbered(2)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may read every file')
+def test_a_database_that_may_not_be_read_is_replaced(tmp_path):
+    path = write(tmp_path / 'db', numbered(2))
+    (path / 'data.mdb').chmod(0)
+    assert rebuild(path, numbered(2)) is False
+    assert read(path) == numbered(2)
+
+
+def test_the_bytes_of_a_database_do_not_depend_on_the_heap(tmp_path):
+    """Or an identical rebuild would pass for a different one."""
+    code = (
+        'import sys\n'
+        'from r2plus1d.video.database_writer import DatabaseWriter\n'
+        'from r2plus1d.video.record import Record\n'
+        'with DatabaseWriter(sys.argv[1], 400, batch_bytes=9000) as writer:\n'
+        '    for index in range(400):\n'
+        '        writer.add(Record(bytes(37 * index), (index,)))\n'
+    )
+    for fill in '85', '170':  # what glibc's malloc fills memory with
+        arguments = [sys.executable, '-c', code, str(tmp_path / fill)]
+        subprocess.run(arguments, env={**os.environ, 'MALLOC_PERTURB_': fill}, check=True)
+    assert filecmp.cmp(tmp_path / '85' / 'data.mdb', tmp_path / '170' / 'data.mdb', shallow=False)
+
+
 def test_the_old_database_survives_a_failing_overwrite(tmp_path):
     path = write(tmp_path / 'db', numbered(2))
     with pytest.raises(ZeroDivisionError), DatabaseWriter(path, 3, overwrite=True) as writer:
@@ -403,6 +484,22 @@ def test_a_list_is_read_by_the_names_of_its_columns(videos):
     assert lists.read_rows(path, use_start_frame=True, use_video_id=True) == [
         Row('a.mp4', (3,), 30, 17), Row('b.mp4', (4, 5), 0, -1), Row('c.mp4', (6, 7), 9, 8),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('org_video,label,video_id\n', True),
+        ('\ufefflabel,, org_video ,video_id \r\n3,,a.mp4,17\r\n', True),
+        ('\n , ,\n"video_id",label\n', True),
+        ('org_video,label\nvideo_id,3\n', False),
+        ('org_video,label,video_ids\n', False),
+        ('', False),
+        pytest.param('a' * 200_000, False, id='no CSV'),
+    ],
+)
+def test_a_column_is_looked_for_in_the_first_line(videos, text, expected):
+    assert lists.has_column(write_list(text), 'video_id') is expected
 
 
 def test_a_name_that_is_no_utf8_is_found(videos):
@@ -561,7 +658,9 @@ def test_the_tool_asks_before_it_overwrites(videos):
     assert (again.returncode, again.stderr) == (
         1, 'create_video_db.py: db exists already; --overwrite=1 replaces it\n',
     )  # fmt: skip
-    assert create('--overwrite=1', text='org_video,label\na.mp4,9\n').returncode == 0
+    assert create('--overwrite=1').stdout == 'unchanged: 4 records (0.0 MB) in db\n'
+    other = create('--overwrite=1', text='org_video,label\na.mp4,9\n')
+    assert (other.returncode, other.stdout) == (0, 'wrote 1 records (0.0 MB) to db\n')
     assert read('db') == [Record(VIDEO + b'a', (9,))]
 
 
@@ -597,9 +696,10 @@ def script(tmp_path):
 
 def test_the_script_without_a_list_takes_the_sample(script):
     root, run = script
-    for _ in range(2):  # a second run makes it anew
+    for outcome in 'wrote', 'unchanged:':  # a second run makes it anew, and finds it the same
         done = run()
         assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f'{outcome} 1 records')
         assert done.stderr.startswith(
             'create_kinetics_lmdb.sh: no LIST_FILE: the bundled sample ->'
         )
@@ -672,6 +772,17 @@ def test_a_database_that_is_replaced_meanwhile_is_noticed(tmp_path, monkeypatch)
                 writer.add(record)
         with pytest.raises(InputError, match='was replaced while it was read'):
             list(records)
+
+
+def test_a_reader_survives_an_identical_rebuild(tmp_path, monkeypatch):
+    path = write(tmp_path / 'db', numbered(4))
+    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    with Database(path) as database:
+        records = database.records()
+        values = [next(records)[2]]
+        assert rebuild(path, numbered(4)) is True
+        values += [value for _, _, value in records]
+    assert [decode(value) for value in values] == numbered(4)
 
 
 def test_progress_is_lines_in_a_log(monkeypatch, caplog):

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import filecmp
 import os
 import pathlib
 import secrets
@@ -37,6 +38,10 @@ class DatabaseWriter:
 
     It is written as `PATH.partial-...` beside the target, which an exception removes. What a killed
     writer leaves there, the next one for the same target removes.
+
+    Attributes:
+        unchanged: whether it ended with nothing to replace: the database that was there has the
+            same bytes, and was left alone, so that whoever reads it can go on.
     """
 
     def __init__(
@@ -45,7 +50,8 @@ class DatabaseWriter:
         """Prepare to write `total` records as the folder `path`.
 
         Args:
-            overwrite: an existing database is replaced once the new one is complete.
+            overwrite: an existing database is replaced once the new one is complete, if the two
+                differ.
             map_bytes: address space to begin with; it grows as needed.
             batch_bytes: a transaction is ended after so many bytes of records.
 
@@ -61,6 +67,7 @@ class DatabaseWriter:
         self._total, self._overwrite = total, overwrite
         self._map_bytes, self._batch_bytes = map_bytes, batch_bytes
         self._count, self._pending, self._pending_bytes = 0, [], 0
+        self.unchanged = False
 
     def _partial_prefix(self):
         return f'{self._target.name}.partial-'
@@ -136,6 +143,11 @@ class DatabaseWriter:
         self._environment.close()
         _sync_folder(self._partial)
         check_output(self._target, self._overwrite)
+        self.unchanged = _same_bytes(self._partial / DATA_FILE, self._target / DATA_FILE)
+        if not self.unchanged:
+            self._put_in_place()
+
+    def _put_in_place(self):
         if (self._target / DATA_FILE).exists():
             (self._partial / DATA_FILE).replace(self._target / DATA_FILE)
             (self._target / LOCK_FILE).unlink(missing_ok=True)  # of the database that was replaced
@@ -143,6 +155,17 @@ class DatabaseWriter:
         else:
             self._partial.rename(self._target)
         _sync_folder(self._target.parent)
+
+
+def _same_bytes(new, old):
+    """Whether the file `old` is there and has the bytes of `new`.
+
+    LMDB clears its pages, so the same records in the same transactions give the same bytes.
+    """
+    try:
+        return filecmp.cmp(new, old, shallow=False)
+    except OSError:
+        return False  # what is not there, or cannot be read, is replaced
 
 
 def _lock(folder):
