@@ -30,6 +30,17 @@ class Row(NamedTuple):
     video_id: Optional[int] = None
 
 
+def has_column(path, name):
+    """Whether the list at `path` has the column `name`; `read_rows` says what is wrong with it."""
+    path = pathlib.Path(path)
+    with path.open(encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
+        try:
+            filled = (row for row in csv.reader(file) if any(field.strip() for field in row))
+            return name in [field.strip() for field in next(filled, ())]
+        except csv.Error:
+            return False
+
+
 def read_rows(path, *, use_start_frame=False, use_video_id=False, max_video_bytes=None):
     """Return the rows of the list at `path`, every one checked, its video file included.
 

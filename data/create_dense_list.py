@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Writes CSV lists of the clips that dense prediction looks at, from a CSV list of videos."""
+
+import logging
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.files import complete_csv
+from r2plus1d.evaluation.progress import Progress
+from r2plus1d.video import dense_list, lists
+
+log = logging.getLogger(__name__)
+
+OPTIONS = {
+    'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and video_id'),
+    'output': (pathlib.Path, options.REQUIRED, 'prefix: OUTPUT_1.csv, OUTPUT_2.csv ... are made'),
+    'clip_length': (
+        options.integer(1),
+        32,
+        'frames of the video that a clip needs: (frames of the clip - 1) x sampling rate + 1, and '
+        'the frame gap more for optical flow; 32 flow frames at rate 1 with gap 1 need 33',
+    ),
+    'stride': (options.integer(1), 8, "frames from one clip's first to the next one's"),
+    'num_splits': (options.integer(1), 10, 'lists; all clips of a video are in the same one'),
+    'num_threads': (options.integer(1), 4, 'videos read at the same time'),
+    'max_failures': (options.integer(0), 0, 'exit status 3 if more videos fail'),
+}
+
+
+def main():
+    args = options.parse(__doc__, OPTIONS)
+    rows = dense_list.read_videos(args.list_file)
+    dense_list.check_splits(len(rows), args.num_splits)
+    paths = [dense_list.list_path(args.output, n) for n in range(1, args.num_splits + 1)]
+    failures = dense_list.list_path(args.output, 'failures')
+    if args.list_file.resolve() in [path.resolve() for path in (*paths, failures)]:
+        raise InputError(f'{args.list_file} would be overwritten: name another --output')
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    videos = find_clips(rows, args)
+    failed = [video for video in videos if video.failure]
+    write_failures(failures, failed)
+    usable = [video for video in videos if not video.failure]
+    for path, split in zip(paths, dense_list.deal(usable, args.num_splits)):
+        lists.write_rows(path, (row for video in split for row in video.clip_rows()))
+    warn_of_others(args.output, args.num_splits)
+    report(usable, failed, paths)
+    return cli.TOO_MANY_FAILURES if len(failed) > args.max_failures else 0
+
+
+def find_clips(rows, args):
+    settings = {'required': args.clip_length, 'stride': args.stride, 'threads': args.num_threads}
+    videos, failed = [], 0
+    with Progress(len(rows), unit='videos', every=1000) as progress:
+        for video in dense_list.find_clips(rows, **settings):
+            videos.append(video)
+            failed += video.failure is not None
+            progress.step(f'failed: {failed}')
+    return videos
+
+
+def write_failures(path, failed):
+    if not failed:
+        path.unlink(missing_ok=True)  # an earlier run's
+        return
+    with complete_csv(path, ['video_id', 'path', 'reason']) as write:
+        for video in failed:
+            write([video.row.video_id, video.row.video, video.failure])
+    log.warning('%d videos failed; they are listed in %s', len(failed), path)
+
+
+def warn_of_others(prefix, num_splits):
+    others = ', '.join(map(str, dense_list.other_lists(prefix, num_splits)))
+    if others:
+        log.warning('left by an earlier run, and not of this one: %s', others)
+
+
+def report(usable, failed, paths):
+    clips = sum(len(video.starts) for video in usable)
+    names = ' ... '.join(map(str, paths[:1] + paths[1:][-1:]))
+    count = f'{len(paths)} lists' if len(paths) > 1 else '1 list'
+    print(f'{len(usable)} videos, {clips} clips in {count}: {names}; failed: {len(failed)}')
+
+
+if __name__ == '__main__':
+    cli.run(main)
