@@ -1,0 +1,53 @@
+"""Clip and video accuracy of the feature files in a folder, over any number of clips a video."""
+
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.evaluation import feature_files
+from r2plus1d.evaluation.dense import VideoSums
+from r2plus1d.evaluation.video_scores import read_class_names, require_place, write_predictions
+
+AGGREGATION = {
+    'input_dir': (
+        pathlib.Path,
+        options.REQUIRED,
+        f'folder of feature files: {feature_files.LOOKED_FOR}',
+    ),
+    'output_clip_accuracy': (options.bit, True, '0: leave the clip accuracy out'),
+    'max_clip': (options.integer(0), 0, 'clips of a video in its sum, the first met; 0: all'),
+    'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
+    'top_k': (options.integer(1), 5, 'classes of a video in the output'),
+    'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
+}
+
+
+def main():
+    args = options.parse(__doc__, AGGREGATION)
+    require_place(args.output)
+    paths = feature_files.find(args.input_dir)
+    sums = VideoSums()
+    for path in paths:
+        add(sums, path, args)
+    print(f'Accuracy: {accuracy(sums, args)}')
+    print(f'videos: {len(sums)}, clips: {sums.clips}, files: {len(paths)}')
+    if args.output:
+        names = read_class_names(args.labels, sums.num_labels)
+        write_predictions(args.output, sums.scores(), top_k=args.top_k, class_names=names)
+
+
+def add(sums, path, args):
+    """Add the file at `path` and print its own accuracy."""
+    file = feature_files.read_features(path)
+    sums.add(file, args.max_clip)
+    alone = VideoSums()
+    alone.add(file, args.max_clip)
+    print(f'{path} has an accuracy of {accuracy(alone, args)}', flush=True)
+
+
+def accuracy(sums, args):
+    clip = f'clip {sums.clip_accuracy:.5f}, ' if args.output_clip_accuracy else ''
+    return f'{clip}{sums.scores()}'
+
+
+if __name__ == '__main__':
+    cli.run(main)
