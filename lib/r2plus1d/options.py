@@ -223,8 +223,8 @@ def clip_settings(args, **changes):
     Args:
         changes: settings that are not the options'.
     """
-    from r2plus1d.video.settings import ClipSettings
     from r2plus1d.video.flow import FlowSettings
+    from r2plus1d.video.settings import ClipSettings
 
     optical_flow = args.input_type == 'flow'
     flow = FlowSettings(args.frame_gap_of, args.do_flow_aggregation, args.flow_data_type)
