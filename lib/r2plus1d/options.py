@@ -73,6 +73,11 @@ def integers(text):
     return [integer(0)(part) for part in text.split(',') if part.strip()]
 
 
+def paths(text):
+    """An argparse type: a path; the option takes several, with spaces between them."""
+    return pathlib.Path(text)
+
+
 def one_of(*values):
     """An argparse type: one of `values`, spelled out in the error."""
     shown = ', '.join(values)
@@ -184,6 +189,8 @@ def parse(description, *groups, argv=None, **changes):
             how['default'] = argparse.SUPPRESS  # nothing to show
         if kind is bit:
             how.update(nargs='?', const=True)  # --name alone is --name=1
+        if kind is paths:
+            how.update(nargs='+')
         parser.add_argument(f'--{name}', type=kind, help=shown, metavar=_metavar(kind), **how)
     args = parser.parse_args(argv)
     for name, (kind, _, _) in _merged(groups).items():
@@ -196,7 +203,7 @@ def _merged(groups):
 
 
 def _metavar(kind):
-    names = {bit: '0|1', integers: 'N,N', pathlib.Path: 'PATH', str: 'TEXT'}
+    names = {bit: '0|1', integers: 'N,N', pathlib.Path: 'PATH', paths: 'PATH', str: 'TEXT'}
     return names.get(kind, 'WORD' if hasattr(kind, 'shown') else 'N')
 
 

@@ -19,15 +19,18 @@ class Progress:
         unit: what a step is, in the plural.
         every: steps between two lines of a log.
         title: what is under way, shown first.
+        done: steps that an earlier run has done.
     """
 
-    def __init__(self, total, *, unit, every, title=None):
+    def __init__(self, total, *, unit, every, title=None, done=0):
         self._total, self._unit, self._every = total, unit, every
         self._title = f'{title}: ' if title else ''
-        self._done, self._began = 0, time.monotonic()
+        self._done, self._began, self._found = done, time.monotonic(), done
         on_terminal = sys.stderr.isatty()
         self._bar = (
-            tqdm(total=total, desc=title, unit=f' {unit}', file=sys.stderr) if on_terminal else None
+            tqdm(total=total, initial=done, desc=title, unit=f' {unit}', file=sys.stderr)
+            if on_terminal
+            else None
         )
 
     def __enter__(self):
@@ -52,5 +55,6 @@ class Progress:
             log.info('%s, %s, %s left', done, status, self._left())
 
     def _left(self):
-        seconds = (time.monotonic() - self._began) / self._done * (self._total - self._done)
+        a_step = (time.monotonic() - self._began) / (self._done - self._found)
+        seconds = a_step * (self._total - self._done)
         return tqdm.format_interval(seconds)

@@ -42,11 +42,16 @@ def load(path, db_type, network):
 
 def read_file(path, db_type):
     """Return {blob: array} of a weight file of either kind."""
+    require_file(path)
+    return read_pickle(path) if db_type == 'pickle' else read_minidb(path)
+
+
+def require_file(path):
+    """Raise InputError unless there is a file at `path`."""
     if pathlib.Path(path).is_dir():
         raise InputError(f'{path} is a folder, not a weight file')
     if not pathlib.Path(path).is_file():
         raise InputError(f'{path}: no such weight file')
-    return read_pickle(path) if db_type == 'pickle' else read_minidb(path)
 
 
 def read_pickle(path):

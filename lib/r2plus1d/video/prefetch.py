@@ -2,6 +2,12 @@
 
 import collections
 import concurrent.futures
+import contextlib
+import queue
+import threading
+
+_END = object()
+_SECONDS_BETWEEN_LOOKS = 0.1  # of a thread that waits for room, at whether it should stop
 
 
 def prefetch(function, items, *, threads, ahead):
@@ -23,3 +29,49 @@ def prefetch(function, items, *, threads, ahead):
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def prefetch_streams(function, items, *, threads, streams, ahead):
+    """Yield all that the generator function(*item) yields, item by item, in order.
+
+    Args:
+        items: iterable of tuples of arguments, taken only as they are needed.
+        threads: generators that run at the same time.
+        streams: generators that have begun, or ended, before all they gave is taken.
+        ahead: results of each that are kept ready.
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix='decode')
+    pending, stop = collections.deque(), threading.Event()
+    try:
+        for item in items:
+            results = queue.Queue(ahead)
+            pending.append((results, pool.submit(_run, function, item, results, stop)))
+            if len(pending) >= streams:
+                yield from _results(*pending.popleft())
+        while pending:
+            yield from _results(*pending.popleft())
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run(function, item, results, stop):
+    with contextlib.closing(function(*item)) as stream:
+        try:
+            for result in stream:
+                _put(results, result, stop)
+        finally:
+            _put(results, _END, stop)
+
+
+def _put(results, result, stop):
+    while not stop.is_set():
+        with contextlib.suppress(queue.Full):
+            return results.put(result, timeout=_SECONDS_BETWEEN_LOOKS)
+    raise concurrent.futures.CancelledError
+
+
+def _results(results, future):
+    while (result := results.get()) is not _END:
+        yield result
+    future.result()  # raises what the generator raised

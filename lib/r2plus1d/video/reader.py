@@ -111,16 +111,34 @@ class ClipReader:
 
 def read_sample(index, key, value, settings, needs):
     """Return the Sample of one record; whatever is wrong with it becomes its `failure`."""
+    sample, source = open_record(index, key, value, needs)
+    if sample.failure is not None:
+        return sample
+    try:
+        clips = read_clips(source, settings, index=index, start_frame=sample.start_frame)
+    except RecordError as error:
+        return dataclasses.replace(sample, failure=error.reason)
+    return with_clips(sample, clips)
+
+
+def open_record(index, key, value, needs):
+    """Return (Sample without clips, bytes or path of its video) of a record.
+
+    Whatever is wrong with the record becomes the Sample's `failure`.
+    """
     sample = Sample(index, key)
     try:
         record = decode(value)
         path = os.fsdecode(record.video) if needs.use_local_file and holds_path(record) else None
         sample = Sample(index, key, path, record.labels, record.video_id, record.start_frame)
         _require(record, path, needs)
-        source = path if needs.use_local_file else record.video
-        clips = read_clips(source, settings, index=index, start_frame=record.start_frame)
     except RecordError as error:
-        return dataclasses.replace(sample, failure=error.reason)
+        return dataclasses.replace(sample, failure=error.reason), None
+    return sample, path if needs.use_local_file else record.video
+
+
+def with_clips(sample, clips):
+    """Return `sample` with its Clips, and warn of packets that they had to do without."""
     if clips.num_undecodable:
         log.warning('%s: %d packets do not decode; clips are of the other frames, as in Caffe2',
                     sample.name, clips.num_undecodable)  # fmt: skip

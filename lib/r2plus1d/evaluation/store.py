@@ -1,0 +1,246 @@
+"""Features on disk: arrays that are filled in any order and survive an interruption at any moment.
+
+While it is being filled, a store is the folder OUTPUT.partial:
+
+    arguments.json   what it was begun with
+    NAME.npy         the rows of a blob, at the places of their records
+    journal.jsonl    one line for each record that is done, in the order of processing
+    complete/        what is finished, ready to be moved to OUTPUT
+
+A line of the journal is written after the rows that it stands for, so what it says is so.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.npy_file import NpyFile
+
+SECONDS_BETWEEN_SYNCS = 2.0
+BLOCK_BYTES = 16 << 20
+
+
+class Entry(NamedTuple):
+    """What the journal says of one record.
+
+    Attributes:
+        index: the record's position in the database, which is its place in the arrays.
+        key, file: the record's key, and the path of its video or None.
+        labels, video_id: as stored, or None.
+        starts: the first frame of each of its rows.
+        seconds: (begin, end) of each of its rows, None where not known.
+        right: rows whose most probable class is the label; None if that was not asked for.
+        failure: the reason for having no rows, or None.
+    """
+
+    index: int
+    key: str
+    file: str
+    labels: tuple
+    video_id: int
+    starts: tuple = ()
+    seconds: tuple = ()
+    right: int = None
+    failure: str = None
+
+
+class Store:
+    """Use as a context manager.
+
+    Args:
+        folder: OUTPUT.partial; one that is there is continued.
+        columns: {name: npy_file.Column}.
+        num_records, rows: how many records there are, and rows that each one has.
+        batch: records that are added together; what is done is a multiple of it.
+        arguments: plain data, all that decides what the arrays become.
+
+    Attributes:
+        done: records that are done.
+
+    Raises:
+        InputError: the folder was begun with other arguments, or another process is at work.
+    """
+
+    def __init__(self, folder, columns, *, num_records, rows, batch, arguments):
+        self.folder, self.columns = pathlib.Path(folder), columns
+        self.num_records, self.rows = num_records, rows
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._journal = (self.folder / 'journal.jsonl').open('a+b')
+        self._lock()
+        self._check(arguments)
+        self.done = self._read_journal(batch)
+        self._arrays = {
+            name: NpyFile(self._path(name), c, num_records * rows)
+            for name, c in columns.items()
+            if not self.complete(name).exists()
+        }
+        self._pending, self._last_sync = [], time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        try:
+            self.sync()
+        finally:
+            for array in self._arrays.values():
+                array.close()
+            self._journal.close()
+
+    def _lock(self):
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f'{self.folder} is being written by another process') from None
+
+    def _check(self, arguments):
+        path = self.folder / 'arguments.json'
+        if path.exists():
+            require_same(self.folder, read_arguments(path), arguments)
+        else:
+            write_arguments(path, arguments)
+
+    def _read_journal(self, batch):
+        """Return how many records are done; anything after them is cut off."""
+        ends = [0]
+        for _, end in self._lines():
+            ends.append(end)
+        done = len(ends) - 1
+        if done < self.num_records:
+            done -= done % batch
+        self._journal.truncate(ends[done])
+        return done
+
+    def _lines(self):
+        """Yield (Entry, where its line ends) up to the first line that is not whole."""
+        self._journal.seek(0)
+        end = 0
+        for line in self._journal:
+            end += len(line)
+            try:
+                yield Entry(*json.loads(line)), end
+            except (ValueError, TypeError):
+                return
+
+    def _path(self, name):
+        return self.folder / f'{name}.npy'
+
+    def complete(self, name):
+        """Where the finished array of a blob goes, beside whatever else is finished."""
+        return self.folder / 'complete' / f'{name}.npy'
+
+    def add(self, entries, arrays):
+        """Add records.
+
+        Args:
+            entries: Entry of each one.
+            arrays: {name: array} of the rows of those that did not fail, one after another.
+        """
+        good = [entry for entry in entries if entry.failure is None]
+        for name, array in self._arrays.items():
+            for i, entry in enumerate(good):
+                array.write(
+                    arrays[name][i * self.rows : (i + 1) * self.rows], entry.index * self.rows
+                )
+        self._pending += entries
+        self.done += len(entries)
+        if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
+            self.sync()
+
+    def sync(self):
+        """Bring everything to the disk, the rows before the lines that say so."""
+        if self._pending:
+            for array in self._arrays.values():
+                array.sync()
+            lines = ''.join(json.dumps(entry) + '\n' for entry in self._pending)
+            self._journal.write(lines.encode())
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+            self._pending = []
+        self._last_sync = time.monotonic()
+
+    def entries(self):
+        """Yield the Entry of each record that is done, in the order of the records' indices."""
+        self.sync()
+        places = np.full(self.num_records, -1, np.int64)
+        begin = 0
+        for entry, end in self._lines():
+            places[entry.index], begin = begin, end
+        for place in places[places >= 0]:
+            self._journal.seek(place)
+            yield Entry(*json.loads(self._journal.readline()))
+
+    def failed(self):
+        """Which records have no rows, bool (num_records,)."""
+        self.sync()
+        failed = np.ones(self.num_records, bool)
+        for entry, _ in self._lines():
+            failed[entry.index] = entry.failure is not None
+        return failed
+
+    def blocks(self, name, failed):
+        """Yield a blob's rows in the order of the records, without those that `failed`."""
+        step = max(1, BLOCK_BYTES // max(1, self.rows * self.columns[name].row_bytes))
+        for begin in range(0, self.num_records, step):
+            end = min(begin + step, self.num_records)
+            block = self._arrays[name].read(begin * self.rows, end * self.rows)
+            yield block[~np.repeat(failed[begin:end], self.rows)]
+
+    def complete_arrays(self, failed):
+        """Put every array where `complete` says: as it is, or without the rows that `failed`."""
+        self.complete('').parent.mkdir(exist_ok=True)
+        for name, array in self._arrays.items():
+            if failed.any():
+                count = int((~failed).sum()) * self.rows
+                compact = self.folder / f'{name}.npy.compact'
+                with contextlib.closing(NpyFile(compact, self.columns[name], count)) as target:
+                    place = 0
+                    for block in self.blocks(name, failed):
+                        target.write(block, place)
+                        place += len(block)
+                    target.sync()
+                compact.replace(self.complete(name))
+            else:
+                array.sync()
+                self._path(name).replace(self.complete(name))
+
+
+def read_arguments(path):
+    """Return what write_arguments wrote, None if it is damaged or not there."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def write_arguments(path, arguments):
+    partial = path.with_name(f'{path.name}.partial')
+    partial.write_text(json.dumps(arguments, indent=1) + '\n')
+    partial.replace(path)
+
+
+def require_same(place, before, now):
+    """Raise InputError with all that differs between two dicts of arguments."""
+    now = json.loads(json.dumps(now))
+    before = before or {}
+    differing = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if differing:
+        shown = '; '.join(
+            f'{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}'
+            for name in differing
+        )
+        raise InputError(
+            f'{place} was made with other arguments: {shown}. '
+            'Give the same, another --output_path, or --overwrite=1 to begin again'
+        )
+
+
+def _shown(value):
+    return 'not set' if value is None else value if isinstance(value, str) else json.dumps(value)

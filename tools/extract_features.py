@@ -1,0 +1,245 @@
+"""Blobs of every clip of a video database, or of video files, into a pickle or .npy files."""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import math
+import pathlib
+
+from r2plus1d import cli, options
+from r2plus1d.engines import open_engine
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation import extract
+from r2plus1d.evaluation.feature_output import FeatureOutput
+from r2plus1d.evaluation.store import Store
+from r2plus1d.models import weights
+from r2plus1d.video.grouped_reader import GroupedReader
+from r2plus1d.video.video_files import SUFFIXES, Stride, VideoFiles, find_videos
+
+log = logging.getLogger(__name__)
+
+
+def stride(text):
+    """An argparse type: frames, or seconds with an s behind them."""
+    try:
+        if text.endswith('s'):
+            return Stride(seconds=options.number(text[:-1]))
+        return Stride(frames=options.integer(1)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is neither frames, such as 8, nor seconds, such as 0.5s'
+        ) from None
+
+
+EXTRACTION = {
+    'features': (str, 'final_avg', 'blobs between commas, also label, video_id, start_frame, data'),
+    'output_path': (pathlib.Path, None, 'features.pickle beside test_data when left out'),
+    'output_format': (
+        options.one_of('pickle', 'npy'),
+        'pickle',
+        'a file for all, or a folder of .npy files',
+    ),
+    'overwrite': (options.bit, False, '1: begin again, and replace what is there'),
+    'videos': (
+        options.paths,
+        None,
+        'instead of test_data: files, folders, .txt lists of paths; '
+        f'in folders, files that end in {", ".join(SUFFIXES)}',
+    ),
+    'stride': (
+        stride,
+        None,
+        "with videos, from one clip's first frame to the next one's: 8, or 0.5s; "
+        'clips follow each other when left out',
+    ),
+    'num_iterations': (options.integer(-1), -1, 'batches to run; -1: the whole database'),
+    'get_start_frame': (options.bit, False, '1: start_frame is extracted too'),
+    'sanity_check': (options.bit, False, '1: print the clip accuracy, from softmax and label'),
+    'list_blobs': (options.bit, False, '1: list what features can ask for, with shapes, and end'),
+    'stats': (options.bit, False, '1: print how many frames were decoded and converted'),
+    'max_failures': (options.integer(0), 0, 'exit status 3 if more records fail'),
+    'display_iter': (options.integer(1), 10, 'batches between two lines of progress in a log'),
+}
+GROUPS = (
+    EXTRACTION,
+    options.DATABASE,
+    options.WEIGHTS,
+    options.NETWORK,
+    options.CLIPS,
+    options.DEVICES,
+)
+DEFAULTS = {
+    'test_data': None,
+    'load_model_path': None,
+    'decode_type': 'start',
+    'batch_size': 32,
+}
+# These decide nothing in the output; the rest has to be the same for a run to be continued. What
+# the paths of the clips and the weights lead to is compared instead of the paths.
+FREE = {
+    'output_path', 'overwrite', 'stats', 'max_failures', 'display_iter', 'num_decode_threads',
+    'list_blobs', 'load_model_path', 'test_data', 'videos',
+}  # fmt: skip
+
+
+def main():
+    args = options.parse(__doc__, *GROUPS, **DEFAULTS)
+    network = options.network(args)
+    if args.list_blobs:
+        return list_blobs(network)
+    features = wanted(args)
+    columns = extract.columns(network, features)
+    check(args, features)
+    devices = options.devices(args)
+    settings = extract.ExtractionSettings(
+        batch_size=args.batch_size * len(devices.ids),
+        threads=args.num_decode_threads,
+        sanity_check=args.sanity_check,
+        display_iter=args.display_iter,
+    )
+    output = FeatureOutput(output_path(args), is_folder=args.output_format == 'npy')
+    with open_source(args, settings.batch_size, features) as source:
+        output.check(columns, len(source) * source.settings.rows)
+        arguments = arguments_of(args, features, source, devices)
+        totals = output.finished(arguments, overwrite=args.overwrite)
+        if totals:
+            log.info('%s is complete already; --overwrite=1 begins again', output.path)
+        else:
+            with store_of(output, columns, source, settings, arguments) as store:
+                run(args, network, devices, source, store, settings)
+                totals = output.finish(store, arguments)
+    return report(args, output, columns, totals)
+
+
+def list_blobs(network):
+    print(f'{"blob":<32} {"of a clip":>18} {"numbers":>10}')
+    for name, shape in extract.blob_shapes(network).items():
+        print(f'{name:<32} {"x".join(map(str, shape)) or "-":>18} {math.prod(shape):>10}')
+
+
+def wanted(args):
+    """The blobs to extract, in order."""
+    features = [name.strip() for name in args.features.split(',') if name.strip()]
+    if args.get_start_frame and 'start_frame' not in features:
+        features.append('start_frame')
+    return features
+
+
+def check(args, features):
+    """Refuse, before anything is read, what could not work."""
+    if (args.test_data is None) == (args.videos is None):
+        raise InputError('give --test_data=LMDB, or --videos with files or folders')
+    if args.videos and 'label' in features:
+        raise InputError('features asks for label, and videos have none; a database has')
+    if args.videos and (args.clip_per_video or args.decode_type != 'start'):
+        raise InputError('videos gives clips at a --stride; clip_per_video and decode_type are for '
+                         'databases')  # fmt: skip
+    if args.stride and not args.videos:
+        raise InputError('stride is for videos; the records of a database have start frames')
+    if args.sanity_check and not {'softmax', 'label'} <= set(features):
+        raise InputError(
+            f'sanity_check=1 needs softmax and label among features, which is {args.features}'
+        )
+    if needs_network(features) and args.load_model_path is None:
+        raise InputError('load_model_path is not given; the network needs its weights')
+
+
+def needs_network(features):
+    return bool(set(features) - set(extract.INPUTS))
+
+
+def output_path(args):
+    name = 'features.pickle' if args.output_format == 'pickle' else 'features'
+    beside = args.test_data.resolve().parent if args.test_data else pathlib.Path()
+    return args.output_path or beside / name
+
+
+def open_source(args, batch_size, features):
+    limit = None if args.num_iterations < 0 else args.num_iterations * batch_size
+    if args.videos:
+        settings = options.clip_settings(args, decode_type='frame', clips=1)
+        step = args.stride or Stride(frames=settings.required)
+        return VideoFiles(
+            find_videos(args.videos), settings, step, threads=args.num_decode_threads, limit=limit
+        )
+    needs = options.record_needs(args)
+    if 'video_id' in features:
+        needs = dataclasses.replace(needs, video_id=True)
+    if not args.sanity_check and not args.multi_label:
+        needs = dataclasses.replace(needs, num_labels=None)  # other classes than the weights'
+    return GroupedReader(args.test_data, options.clip_settings(args), needs, limit=limit)
+
+
+def arguments_of(args, features, source, devices):
+    """All that decides what the output becomes, as plain data."""
+    arguments = {
+        name: value if isinstance(value, (int, float, str, list)) else str(value)
+        for name, value in vars(args).items()
+        if name not in FREE and value is not None
+    }
+    arguments.update(features=','.join(features), gpus=str(devices))
+    arguments['test_data' if args.test_data else 'videos'] = source.identity
+    if needs_network(features):
+        weights.require_file(args.load_model_path)
+        digest = hashlib.sha256(args.load_model_path.read_bytes()).hexdigest()
+        arguments['load_model_path'] = f'sha256 {digest[:16]}'
+    return arguments
+
+
+def store_of(output, columns, source, settings, arguments):
+    store = Store(
+        output.partial,
+        columns,
+        num_records=len(source),
+        rows=source.settings.rows,
+        batch=settings.batch_size,
+        arguments=arguments,
+    )
+    if store.done:
+        log.info('%s: %d of %d records are done', output.partial, store.done, len(source))
+    return store
+
+
+def run(args, network, devices, source, store, settings):
+    """Fill the store; an interruption says how to go on."""
+    outputs = [name for name in store.columns if name not in extract.INPUTS]
+    try:
+        with contextlib.ExitStack() as stack:
+            engine = None
+            if outputs and store.done < len(source):
+                parameters = weights.load(args.load_model_path, args.db_type, network)
+                engine = stack.enter_context(
+                    open_engine(network, devices=devices, outputs=outputs, use_cudnn=args.use_cudnn)
+                )
+                engine.load(parameters)
+                log.info('%s on %s', network.name, devices)
+            work = extract.extract(source, engine, store, settings)
+    except KeyboardInterrupt:
+        log.info(
+            '%d of %d records are in %s; the same command continues',
+            store.done, len(source), store.folder,
+        )  # fmt: skip
+        raise
+    if args.stats:
+        print(f'frames decoded: {work.decoded}, converted: {work.converted}, flows: {work.flows}')
+
+
+def report(args, output, columns, totals):
+    """Print what there is and return the exit status."""
+    good = totals.records - totals.failed
+    print(f'records: {totals.records}, extracted: {good}, failed: {totals.failed}')
+    for name, column in columns.items():
+        shape = 'x'.join(map(str, (totals.rows, *column.shape)))
+        print(f'{name}: {column.dtype}, {shape}')
+    if totals.right is not None:
+        print(f'Clip accuracy: {totals.right / totals.rows:.5f}')
+    print(output.path)
+    if totals.failed:
+        log.warning('%d failed, listed in %s', totals.failed, output.beside('failures.csv'))
+    return cli.TOO_MANY_FAILURES if totals.failed > args.max_failures else 0
+
+
+if __name__ == '__main__':
+    cli.run(main)
