@@ -1,0 +1,138 @@
+"""The scripts of dense prediction, as they stand on the sample and with their variables set."""
+
+import csv
+import os
+import pickle
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+from r2plus1d.models import weights
+from r2plus1d.models.network import Network
+
+pytest.importorskip('caffe2.python', reason='needs Caffe2')
+
+SHELL = shutil.which('dash') or 'sh'
+
+
+def run_script(name, *arguments, cwd, **variables):
+    known = ('TEST_DATA', 'MODEL', 'INPUT', 'RGB', 'FLOW', 'LIST_FILE', 'OUTPUT', 'SPLITS')
+    environment = {k: v for k, v in os.environ.items() if k not in known}
+    return subprocess.run(
+        [SHELL, str(ROOT / 'scripts' / name), *arguments], cwd=cwd,
+        env={**environment, **variables}, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def on_sample(tmp_path_factory):
+    """(folder, dense_prediction.sh there with nothing else set)."""
+    folder = tmp_path_factory.mktemp('dense')
+    done = run_script('dense_prediction.sh', cwd=folder, **places(folder))
+    return folder, done
+
+
+def places(folder):
+    return {'SAMPLE': str(folder / 'sample'), 'OUTPUT': str(folder)}
+
+
+def test_the_sample_in_rgb_and_flow(on_sample):
+    folder, done = on_sample
+    assert done.returncode == 0, done.stderr
+    top1 = re.findall(r'^Accuracy: clip [\d.]+, top1 ([\d.]+)', done.stdout, re.MULTILINE)
+    assert len(top1) == 2
+    assert min(map(float, top1)) >= 0.9
+    assert done.stdout.count('videos: 40, clips: ') == 2
+    for kind in ('rgb', 'of'):
+        assert sorted(p.name for p in (folder / f'sample_{kind}').glob('*.pkl')) == [
+            'clips_1.pkl',
+            'clips_2.pkl',
+        ]
+
+
+def test_fusion_finds_what_is_done(on_sample):
+    folder, _ = on_sample
+    fused = run_script('fuse_prediction.sh', '--alpha=sweep', cwd=folder, **places(folder))
+    assert fused.returncode == 0, fused.stderr
+    assert fused.stderr.count('is complete already') == 4
+    assert 'videos: 40 fused, 0 only in ' in fused.stdout
+    assert 'Alpha 0.6: top1 ' in fused.stdout
+
+
+def test_own_videos_through_the_scripts(make_video, tmp_path):
+    videos = [make_video(24, seed=i) for i in range(3)]
+    with (tmp_path / 'list.csv').open('w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(['org_video', 'label', 'video_id'])
+        rows.writerows([str(path), i, 10**12 + i] for i, path in enumerate(videos))
+    network = Network(depth=10, clip_length=8, num_labels=8, width=0.125)
+    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    made = run_script(
+        'create_kinetics_lmdb_feature_extraction.sh', '--num_threads=1', cwd=tmp_path,
+        LIST_FILE='list.csv', OUTPUT='dense', SPLITS='3', CLIP_FRAMES='8', STRIDE='4',
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert '3 videos, 15 clips in 3 lists: dense_1.csv ... dense_3.csv; failed: 0' in made.stdout
+    extract = {
+        'TEST_DATA': 'dense', 'MODEL': 'w.pkl', 'MODEL_DEPTH': '10', 'CLIP_LENGTH': '8',
+        'NUM_LABELS': '8', 'SPLITS': '3', 'OUTPUT': 'out',
+    }  # fmt: skip
+    done = run_script(
+        'extract_feature_kinetics.sh', '--width=0.125', '--get_start_frame=1', cwd=tmp_path,
+        **extract,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    features = pickle.loads((tmp_path / 'out' / 'clips_2.pkl').read_bytes())
+    assert set(features) == {'softmax', 'label', 'video_id', 'start_frame'}
+    assert set(features['video_id']) == {10**12 + 1}
+    assert sorted(features['start_frame']) == [0, 4, 8, 12, 16]
+    said = run_script('dense_prediction.sh', '--max_clip=2', cwd=tmp_path, INPUT='out')
+    assert said.returncode == 0, said.stderr
+    assert 'videos: 3, clips: 15, files: 3' in said.stdout
+    fewer = run_script('extract_feature_kinetics.sh', cwd=tmp_path, **{**extract, 'SPLITS': '2'})
+    assert fewer.returncode == 2
+    assert 'out has pickles of more than 2 splits' in fewer.stderr
+
+
+def test_hmdb51_from_its_own_files(make_video, tmp_path):
+    for name in ('run', 'walk'):
+        (tmp_path / 'videos' / name).mkdir(parents=True)
+        shutil.copy(make_video(20, 'avi'), tmp_path / 'videos' / name / 'a.avi')
+        (tmp_path / 'splits').mkdir(exist_ok=True)
+        (tmp_path / 'splits' / f'{name}_test_split1.txt').write_text('a.avi 2\n')
+    made = run_script(
+        'create_hmdb51_lmdb_feature_extraction.sh', cwd=tmp_path,
+        VIDEOS='videos', ANNOTATIONS='splits', OUTPUT='hmdb', CLIP_FRAMES='8',
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert '2 videos, 4 clips in 2 lists: hmdb_1.csv ... hmdb_2.csv; failed: 0' in made.stdout
+    assert (tmp_path / 'hmdb_labels.txt').read_text() == 'run\nwalk\n'
+    network = Network(depth=10, clip_length=8, num_labels=2, width=0.125)
+    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    done = run_script(
+        'extract_feature_hmdb51.sh', '--width=0.125', cwd=tmp_path, TEST_DATA='hmdb',
+        MODEL='w.pkl', DB_TYPE='pickle', MODEL_DEPTH='10', CLIP_LENGTH='8', NUM_LABELS='2',
+        OUTPUT='out',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'out' / 'clips_2.pkl').exists()
+
+
+@pytest.mark.parametrize(
+    ('script', 'variables', 'message'),
+    [
+        ('extract_feature_kinetics.sh', {'MODALITY': 'grey'}, 'MODALITY is grey; rgb or flow'),
+        ('extract_feature_kinetics.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
+        ('extract_feature_kinetics_of.sh', {'TEST_DATA': 'x'}, 'set TEST_DATA .* and MODEL'),
+        ('extract_feature_hmdb51.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
+        ('fuse_prediction.sh', {'RGB': 'x'}, 'set RGB and FLOW'),
+        ('create_hmdb51_lmdb_feature_extraction.sh', {'VIDEOS': 'x'}, 'and ANNOTATIONS'),
+    ],
+)
+def test_half_of_the_variables(script, variables, message, tmp_path):
+    done = run_script(script, cwd=tmp_path, **variables)
+    assert done.returncode == 2
+    assert re.search(message, done.stderr)
