@@ -11,7 +11,7 @@ import numpy as np
 
 # Python 2 reads the length of a text into a signed 32-bit number, and bytes are written as text
 # in which those above 127 take two.
-MAX_BYTES = 2**30
+MAX_BYTES = 2**30 - 1
 
 
 def write(file, arrays):

@@ -1,5 +1,6 @@
 """Blobs of every clip, into a Store: every record gets its rows or a reason for having none."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -71,19 +72,23 @@ def extract(source, engine, store, settings):
 
     Args:
         source: video.grouped_reader.GroupedReader or video.video_files.VideoFiles.
-        engine: has `outputs` and `run(data, label)`; None if only INPUTS are asked for.
+        engine: has `outputs` and `run(pixels)`; None if only INPUTS are asked for.
         store: Store.
         settings: ExtractionSettings.
     """
     work, failed = Work(), 0
     batch = settings.batch_size
-    samples = source.samples(store.done, threads=settings.threads, batch=batch)
     every = settings.display_iter * batch
-    with Progress(len(source), unit='clips', every=every, done=store.done) as progress:
+    with (
+        contextlib.closing(
+            source.samples(store.done, threads=settings.threads, batch=batch)
+        ) as samples,
+        Progress(len(source), unit='clips', every=every, done=store.done) as progress,
+    ):
         while held := list(itertools.islice(samples, batch)):
             good = [sample for sample in held if sample.failure is None]
             arrays = _arrays(good, source, engine, store.columns) if good else {}
-            right = _rows_right(good, arrays) if settings.sanity_check else {}
+            right = _rows_right(good, arrays) if good and settings.sanity_check else {}
             store.add([_entry(sample, right.get(sample.index)) for sample in held], arrays)
             for sample in held:
                 failed += sample.failure is not None
@@ -96,12 +101,10 @@ def extract(source, engine, store, settings):
 def _arrays(samples, source, engine, columns):
     """{blob: rows of the samples}, those of the network and the INPUTS."""
     rows = source.settings.rows
-    data = normalize(np.concatenate([s.clips.pixels for s in samples]), source.settings)
-    # The labels decide only the loss, and may be beyond the classes of the network.
-    outputs = engine.run(data, _no_labels(engine.network, len(data))) if engine else {}
-    arrays = dict(outputs)
+    pixels = np.concatenate([sample.clips.pixels for sample in samples])
+    arrays = dict(engine.run(pixels)) if engine else {}
     if 'data' in columns:
-        arrays['data'] = data
+        arrays['data'] = normalize(pixels, source.settings)
     if 'label' in columns:
         arrays['label'] = label_rows(samples, rows, source.needs)
     if 'video_id' in columns:
@@ -109,10 +112,6 @@ def _arrays(samples, source, engine, columns):
     if 'start_frame' in columns:
         arrays['start_frame'] = np.concatenate([s.clips.starts for s in samples])
     return arrays
-
-
-def _no_labels(network, rows):
-    return np.zeros((rows, *network.label_shape), np.int32)
 
 
 def _rows_right(samples, arrays):

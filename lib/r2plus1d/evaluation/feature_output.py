@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import array_pickle
 from r2plus1d.evaluation.files import FailureList, complete_csv
-from r2plus1d.evaluation.store import read_arguments, require_same, write_arguments
+from r2plus1d.evaluation.store import discard, read_arguments, require_same, write_arguments
 
 LISTS = ('rows.csv', 'failures.csv', 'arguments.json')
 FAILURES = FailureList.HEADER
@@ -50,6 +50,8 @@ class FeatureOutput:
 
     def __init__(self, path, *, is_folder):
         self.path, self._is_folder = pathlib.Path(path), is_folder
+        if self.path.name in ('', '..'):
+            raise InputError(f'output_path {self.path} is no name of a file or folder to make')
         if not self.path.parent.is_dir():
             raise InputError(f'{self.path.parent} is no folder for {self.path.name}')
         if self.path.exists() and self.path.is_dir() != is_folder:
@@ -78,31 +80,44 @@ class FeatureOutput:
     def finished(self, arguments, *, overwrite):
         """Return the Totals of an output that is already there, None if there is none.
 
-        With `overwrite` there is none, and what an interrupted run left is removed.
+        With `overwrite` there is none, and what an interrupted run left is removed. A folder that
+        holds anything but features is not replaced.
 
         Raises:
-            InputError: one is there of other arguments, or that does not say what it is.
+            InputError: one is there of other arguments, or that does not say what it is, or
+                another process is making one.
         """
         if overwrite:
-            shutil.rmtree(self.partial, ignore_errors=True)
+            self._require_no_strangers()
+            discard(self.partial)
             return None
         if not self.path.exists():
             return None
         found = read_arguments(self.beside('arguments.json'))
-        if not found or not {'arguments', 'totals'} <= found.keys():
+        if found is None or not {'arguments', 'totals'} <= found.keys():
             raise InputError(
                 f'{self.path} is there already, and not known to be of this run: '
                 'name another --output_path, or --overwrite=1 replaces it'
             )
         require_same(self.path, found['arguments'], arguments)
-        shutil.rmtree(self.partial, ignore_errors=True)
+        discard(self.partial)
         return Totals(*found['totals'])
+
+    def _require_no_strangers(self):
+        """Refuse to replace a folder that is more than one of features."""
+        entries = self.path.iterdir() if self.path.is_dir() else ()
+        strangers = sorted(e.name for e in entries if e.suffix != '.npy' and e.name not in LISTS)
+        if strangers:
+            raise InputError(
+                f'{self.path} holds {strangers[0]}, which is not of features; it is not replaced'
+            )
 
     def finish(self, store, arguments):
         """Write everything from a full `store`, the features last, and return the Totals."""
         failed = store.failed()
         if failed.all():
             first = next(store.entries())
+            shutil.rmtree(self.partial)  # nothing to go on with, when what is wrong is put right
             raise InputError(
                 f'none of {len(failed)} records can be used; record {first.key}: {first.failure}'
             )
@@ -113,10 +128,15 @@ class FeatureOutput:
         write_arguments(ready / 'arguments.json', note)
         if self._is_folder:
             store.complete_arrays(failed)
-            self._publish_folder(ready)
         else:
             _write_pickle(store, ready / self.path.name, failed, totals.rows)
+        for path in (*ready.iterdir(), ready):
+            _sync(path)
+        if self._is_folder:
+            self._publish_folder(ready)
+        else:
             self._publish_pickle(ready)
+        _sync(self.path.parent)
         shutil.rmtree(self.partial)
         return totals
 
@@ -171,5 +191,12 @@ def _write_pickle(store, path, failed, rows):
             (name, column.dtype, (rows, *column.shape), lambda n=name: store.blocks(n, failed))
             for name, column in store.columns.items()
         ])  # fmt: skip
-        file.flush()
-        os.fsync(file.fileno())
+
+
+def _sync(path):
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

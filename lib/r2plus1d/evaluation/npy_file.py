@@ -45,6 +45,7 @@ class NpyFile:
 
     def write(self, rows, place):
         """Put `rows` at row number `place`."""
+        assert rows.shape[1:] == tuple(self._column.shape), (rows.shape, self._column.shape)
         data = memoryview(np.ascontiguousarray(rows, self._column.dtype).tobytes())
         offset = self._begin + place * self._column.row_bytes
         while data:

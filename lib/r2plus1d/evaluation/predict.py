@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from r2plus1d.video.assembly import normalize
 from r2plus1d.video.reader import label_rows
 
 
@@ -35,9 +34,9 @@ def _run(samples, engine, reader):
     """Run the engine on samples with clips and yield each with its rows of the outputs."""
     if not samples:
         return
-    data = normalize(np.concatenate([s.clips.pixels for s in samples]), reader.settings)
+    pixels = np.concatenate([sample.clips.pixels for sample in samples])
     rows = reader.settings.rows
-    outputs = engine.run(data, label_rows(samples, rows, reader.needs))
+    outputs = engine.run(pixels, label_rows(samples, rows, reader.needs))
     for i, sample in enumerate(samples):
         part = slice(i * rows, (i + 1) * rows)
         yield sample, {name: array[part] for name, array in outputs.items()}

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import time
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.evaluation.npy_file import NpyFile
 
 SECONDS_BETWEEN_SYNCS = 2.0
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 4 << 20
 
 
 class Entry(NamedTuple):
@@ -55,7 +56,7 @@ class Store:
     """Use as a context manager.
 
     Args:
-        folder: OUTPUT.partial; one that is there is continued.
+        folder: OUTPUT.partial; one that is there is continued, if nothing of it is missing.
         columns: {name: npy_file.Column}.
         num_records, rows: how many records there are, and rows that each one has.
         batch: records that are added together; what is done is a multiple of it.
@@ -72,8 +73,7 @@ class Store:
         self.folder, self.columns = pathlib.Path(folder), columns
         self.num_records, self.rows = num_records, rows
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._journal = (self.folder / 'journal.jsonl').open('a+b')
-        self._lock()
+        self._journal = _own_journal(self.folder)
         self._check(arguments)
         self.done = self._read_journal(batch)
         self._arrays = {
@@ -94,17 +94,16 @@ class Store:
                 array.close()
             self._journal.close()
 
-    def _lock(self):
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f'{self.folder} is being written by another process') from None
-
     def _check(self, arguments):
+        """Refuse other arguments. A journal without its arguments or its arrays says nothing."""
         path = self.folder / 'arguments.json'
-        if path.exists():
-            require_same(self.folder, read_arguments(path), arguments)
-        else:
+        before = read_arguments(path)
+        if before is not None:
+            require_same(self.folder, before, arguments)
+        places = [(self._path(name), self.complete(name)) for name in self.columns]
+        if before is None or not all(path.exists() or done.exists() for path, done in places):
+            self._journal.truncate(0)
+            shutil.rmtree(self.complete('').parent, ignore_errors=True)
             write_arguments(path, arguments)
 
     def _read_journal(self, batch):
@@ -123,6 +122,8 @@ class Store:
         self._journal.seek(0)
         end = 0
         for line in self._journal:
+            if not line.endswith(b'\n'):
+                return
             end += len(line)
             try:
                 yield Entry(*json.loads(line)), end
@@ -160,10 +161,10 @@ class Store:
             for array in self._arrays.values():
                 array.sync()
             lines = ''.join(json.dumps(entry) + '\n' for entry in self._pending)
+            self._pending = []  # first: an interruption from here on must not write them twice
             self._journal.write(lines.encode())
             self._journal.flush()
             os.fsync(self._journal.fileno())
-            self._pending = []
         self._last_sync = time.monotonic()
 
     def entries(self):
@@ -212,24 +213,49 @@ class Store:
                 self._path(name).replace(self.complete(name))
 
 
-def read_arguments(path):
-    """Return what write_arguments wrote, None if it is damaged or not there."""
+def discard(folder):
+    """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
+    if folder.exists():
+        with _own_journal(folder):
+            shutil.rmtree(folder)
+
+
+def _own_journal(folder):
+    """Open the journal of a store for this process alone."""
+    path = folder / 'journal.jsonl'
+    journal = path.open('a+b')
     try:
-        return json.loads(path.read_text())
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(os.fstat(journal.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):  # locked; removed since it was opened
+        is_ours = False
+    if not is_ours:
+        journal.close()
+        raise InputError(f'{folder} is being written by another process')
+    return journal
+
+
+def read_arguments(path):
+    """Return the dict that write_arguments wrote, None if it is damaged or not there."""
+    try:
+        arguments = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    return arguments if isinstance(arguments, dict) else None
 
 
 def write_arguments(path, arguments):
     partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(arguments, indent=1) + '\n')
+    with partial.open('w') as file:
+        file.write(json.dumps(arguments, indent=1) + '\n')
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 
 def require_same(place, before, now):
     """Raise InputError with all that differs between two dicts of arguments."""
     now = json.loads(json.dumps(now))
-    before = before or {}
     differing = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if differing:
         shown = '; '.join(

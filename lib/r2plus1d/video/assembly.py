@@ -123,7 +123,7 @@ def normalize(pixels, settings):
     """Return what the network sees, float32 rows x C x T x H x W, of Clips.pixels."""
     if settings.flow:
         return pixels
-    return transform.normalize(pixels, transform.RGB_MEAN, transform.RGB_STD)
+    return transform.normalize_rgb(pixels)
 
 
 def rows_of(clips_starts, clips_seconds, crops):

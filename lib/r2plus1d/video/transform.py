@@ -74,6 +74,11 @@ def normalize(values, mean, std):
     return (values - mean.reshape(shape)) * inverse.reshape(shape)
 
 
+def normalize_rgb(pixels):
+    """Return uint8 RGB pixels, N 3 T H W, as the networks see them: normalized float32."""
+    return normalize(pixels, RGB_MEAN, RGB_STD)
+
+
 def _normalize_bytes(values, mean, inverse):
     """The same by tables of the 256 possible results: one look-up a value."""
     levels = np.arange(256, dtype=np.float32)

@@ -54,7 +54,7 @@ class VideoFiles:
         ))):  # fmt: skip
             self._records += [(number, path, start, failure) for start, failure in clips]
         self._records = self._records[:limit]
-        text = '\n'.join(map(repr, self._records))
+        text = '\n'.join([*map(repr, self._records), *map(_state, paths)])
         self.identity = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def __enter__(self):
@@ -90,6 +90,12 @@ class VideoFiles:
                 )
             )
         return samples, self._records[indices[0]][1]
+
+
+def _state(path):
+    """What changes with a file's content, most likely."""
+    status = path.stat() if path.exists() else None
+    return f'{path!r} {status and (status.st_size, status.st_mtime_ns)}'
 
 
 def _clips_of(path, required, stride):

@@ -1,0 +1,113 @@
+"""What the tests of extraction share: a small network, and the tool in this process."""
+
+import contextlib
+import csv
+import importlib.util
+import io
+import logging
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from conftest import ROOT
+from r2plus1d import cli, engines
+from r2plus1d.engines import Devices, EngineSettings, open_engine
+from r2plus1d.models import weights
+from r2plus1d.models.network import Network
+from r2plus1d.video.assembly import normalize
+from r2plus1d.video.clips import read_clips
+from r2plus1d.video.settings import ClipSettings
+
+TOOL = 'tools/extract_features.py'
+NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=8, width=0.125)
+PARAMETERS = weights.random_parameters(NETWORK, 0)
+# One engine for the tool and for what it is compared to: the reference where there is one.
+ENGINE = next(name for name in ('caffe2', 'torch', 'openvino') if engines.has(name))
+FLAGS = (
+    '--model_depth=10', '--width=0.125', '--clip_length_rgb=8', '--num_labels=8',
+    f'--engine={ENGINE}',
+)  # fmt: skip
+START = ClipSettings(length=8, decode_type='start')
+
+
+class Result(NamedTuple):
+    """What a tool left, as subprocess.CompletedProcess has it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_here(*arguments):
+    """Run the tool as cli.run does, but in this process: Caffe2 is there already."""
+    path = ROOT / TOOL
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    status, out, err = None, io.StringIO(), io.StringIO()
+    with (
+        _own_process_state([str(path), *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.run(tool.main)
+        except SystemExit as end:
+            status = end.code
+    return Result(status or 0, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _own_process_state(argv):
+    """What a process starts with: its arguments, and no handlers of logs."""
+    root, before = logging.getLogger(), sys.argv
+    handlers, level = root.handlers[:], root.level
+    root.handlers, sys.argv = [], argv
+    try:
+        yield
+    finally:
+        root.handlers, sys.argv = handlers, before
+        root.setLevel(level)
+
+
+def save_weights(folder):
+    """Write the network's weights; return the flag that names them."""
+    path = folder / 'weights.pkl'
+    weights.save_pickle(path, PARAMETERS)
+    return f'--load_model_path={path}'
+
+
+def by_hand(clips, names, settings=START):
+    """Blobs of the network, one clip after another: {name: array}.
+
+    Args:
+        clips: [(path of a video, record's index, start frame or None)].
+        names: blobs of the network.
+    """
+    rows = []
+    settings_of_engine = EngineSettings(ENGINE)
+    with open_engine(
+        NETWORK, devices=Devices(), outputs=names, settings=settings_of_engine
+    ) as engine:
+        engine.load(PARAMETERS)
+        for path, index, start in clips:
+            pixels = read_clips(path, settings, index=index, start_frame=start).pixels
+            for pixel in normalize(pixels, settings):
+                rows.append(engine.run(pixel[None], np.zeros(1, np.int32)))
+    return {name: np.concatenate([row[name] for row in rows]) for name in names}
+
+
+def rows_of(path):
+    with path.open(newline='', errors='surrogateescape') as file:
+        return list(csv.DictReader(file))
+
+
+def load_folder(path):
+    """{name: array} of a folder of .npy files."""
+    return {file.stem: np.load(file) for file in path.glob('*.npy')}
+
+
+def files_of(folder):
+    """{name: bytes} of every file in a folder."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}

@@ -1,0 +1,276 @@
+"""tools/extract_features.py begun, ended in one way or another, and begun again."""
+
+import os
+import pathlib
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+import pytest
+
+from conftest import ROOT
+from extraction import FLAGS, NETWORK, START, TOOL, rows_of, run_here, save_weights
+from r2plus1d.evaluation import extract
+from r2plus1d.evaluation.store import Store
+from r2plus1d.models import weights
+from r2plus1d.video.database_writer import DatabaseWriter
+from r2plus1d.video.grouped_reader import GroupedReader
+from r2plus1d.video.reader import RecordNeeds
+from r2plus1d.video.record import Record
+
+pytest.importorskip('caffe2.python', reason='needs Caffe2')
+
+CLIPS, FAILED = 160, {3, 77, 78}
+# The journal is written after each batch, so that there is something to go on with early.
+DRIVER = """
+import runpy, sys
+from r2plus1d.evaluation import store
+store.SECONDS_BETWEEN_SYNCS = 0
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+class Extraction(NamedTuple):
+    """A database, the flags of an extraction of it, and what one without interruption gives."""
+
+    database: pathlib.Path
+    flags: list
+    pickle: bytes
+    rows: bytes
+
+
+@pytest.fixture(scope='module')
+def extraction(make_video, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('extraction')
+    videos = [make_video(60, suffix, g=12, seed=i) for i, suffix in enumerate(('mp4', 'mkv'))]
+    videos.append(make_video(70, 'avi', g=12))
+    rng = random.Random(0)
+    with DatabaseWriter(folder / 'db', CLIPS) as writer:
+        for i in range(CLIPS):
+            start = 1000 if i in FAILED else rng.randrange(50)
+            writer.add(Record(os.fsencode(videos[i % 3]), (i % 8,), start, i))
+    flags = [*FLAGS, save_weights(folder), '--use_local_file=1', '--batch_size=4']
+    flags += ['--features=softmax,label,video_id,start_frame', '--max_failures=3']
+    place = [f'--test_data={folder / "db"}', f'--output_path={folder / "f.pkl"}']
+    result = run_here(*place, *flags)
+    assert result.returncode == 0, result.stderr
+    rows = (folder / 'f.rows.csv').read_bytes()
+    return Extraction(folder / 'db', flags, (folder / 'f.pkl').read_bytes(), rows)
+
+
+@pytest.fixture
+def arguments(extraction, tmp_path):
+    place = [f'--test_data={extraction.database}', f'--output_path={tmp_path / "f.pkl"}']
+    return [*place, *extraction.flags]
+
+
+@pytest.fixture
+def begin(arguments, tmp_path):
+    """Return a function that begins an extraction in a process of its own."""
+    begun = []
+
+    def run(*more):
+        with (tmp_path / 'log').open('w') as log:
+            process = subprocess.Popen(
+                [sys.executable, '-c', DRIVER, str(ROOT / TOOL), *arguments, *more],
+                stdout=subprocess.DEVNULL, stderr=log,
+                # Where the tests run in the background, SIGINT is ignored, and children inherit it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )  # fmt: skip
+        begun.append(process)
+        return process
+
+    yield run
+    for process in begun:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def done(folder):
+    journal = folder / 'f.pkl.partial' / 'journal.jsonl'
+    return journal.read_bytes().count(b'\n') if journal.exists() else 0
+
+
+def wait_for(folder, records, process):
+    """Wait until so many records are in the journal."""
+    while done(folder) < records:
+        assert process.poll() is None, (folder / 'log').read_text()
+        time.sleep(0.002)
+
+
+def assert_same(extraction, folder):
+    assert (folder / 'f.pkl').read_bytes() == extraction.pickle
+    assert (folder / 'f.rows.csv').read_bytes() == extraction.rows
+    assert not (folder / 'f.pkl.partial').exists()
+    assert len(rows_of(folder / 'f.failures.csv')) == 3
+
+
+def test_ten_kills(extraction, arguments, begin, tmp_path):
+    """At random moments: between two batches, in one, in the first ones, early in the start."""
+    rng, killed, before = random.Random(7), [], 0
+    for number in range(10):
+        process = begin()
+        if number == 4:
+            time.sleep(rng.uniform(0.1, 0.5))  # before it has come to anything
+        else:
+            wait_for(tmp_path, before + rng.randint(1, 16), process)
+            time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        killed.append(process.wait() == -signal.SIGKILL)
+        before = done(tmp_path)
+        assert before < CLIPS or not (tmp_path / 'f.pkl').exists()
+    assert all(killed)
+    assert 20 < before < CLIPS
+    result = run_here(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert f'{before - before % 4} of 160 records are done' in result.stderr
+    assert 'records: 160, extracted: 157, failed: 3' in result.stdout
+    assert_same(extraction, tmp_path)
+
+
+def test_an_interruption(extraction, arguments, begin, tmp_path):
+    process = begin()
+    wait_for(tmp_path, 8, process)
+    second = run_here(*arguments)
+    assert second.returncode == 1
+    message = f'{tmp_path / "f.pkl.partial"} is being written by another process'
+    assert second.stderr == f'extract_features.py: {message}\n'
+    assert message in run_here(*arguments, '--overwrite=1').stderr
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    log = (tmp_path / 'log').read_text()
+    assert log.splitlines()[-2:] == [
+        f'{done(tmp_path)} of 160 records are in {tmp_path / "f.pkl.partial"}; '
+        'the same command continues',
+        'extract_features.py: interrupted',
+    ]
+    assert 8 <= done(tmp_path) < CLIPS
+    assert not (tmp_path / 'f.pkl').exists()
+    refused = run_here(*arguments, '--scale_h=130', '--features=softmax')
+    assert refused.returncode == 1
+    assert (
+        'f.pkl.partial was made with other arguments: '
+        'features was softmax,label,video_id,start_frame and is softmax; '
+        'scale_h was 128 and is 130. Give the same' in refused.stderr
+    )
+    assert len(refused.stderr.splitlines()) == 1
+    assert run_here(*arguments, '--num_decode_threads=1').returncode == 0
+    assert_same(extraction, tmp_path)
+
+
+def test_threads_end_before_the_database_is_closed(extraction, tmp_path):
+    class Engine:
+        network = NETWORK
+
+        def run(self, pixels, label=None):
+            raise KeyboardInterrupt
+
+    settings = extract.ExtractionSettings(batch_size=4, threads=3)
+    columns = extract.columns(NETWORK, ['softmax'])
+    numbers = {'num_records': CLIPS, 'rows': 1, 'batch': 4}
+    left = None
+    with (
+        GroupedReader(extraction.database, START, RecordNeeds(8, use_local_file=True)) as source,
+        Store(tmp_path / 'f.partial', columns, arguments={}, **numbers) as store,
+    ):
+        try:
+            extract.extract(source, Engine(), store, settings)
+        except KeyboardInterrupt:  # until this ends, it keeps alive what is not closed
+            names = [thread.name for thread in threading.enumerate()]
+            left = [name for name in names if name.startswith('decode')]
+    assert left == []
+
+
+def test_an_interruption_says_what_beginning_again_does(begin, tmp_path):
+    process = begin('--overwrite=1')
+    wait_for(tmp_path, 1, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert 'the same command begins again\n' in (tmp_path / 'log').read_text()
+
+
+def test_a_folder_that_was_killed(extraction, arguments, begin, tmp_path):
+    flags = ['--output_format=npy', '--features=start_frame', '--sanity_check=0']
+    process = begin(*flags)
+    wait_for(tmp_path, 4, process)
+    process.kill()
+    process.wait()
+    result = run_here(*arguments, *flags)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / 'f.pkl' / 'rows.csv').read_bytes() == extraction.rows
+
+
+@pytest.fixture
+def quick(extraction, tmp_path):
+    """Arguments of an extraction that needs no network, and is complete."""
+    place = [f'--test_data={extraction.database}', f'--output_path={tmp_path / "f.pkl"}']
+    flags = [*FLAGS, '--use_local_file=1', '--features=start_frame', '--max_failures=3']
+    assert run_here(*place, *flags).returncode == 0
+    return [*place, *flags]
+
+
+def stamps(folder):
+    return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.iterdir()}
+
+
+def test_a_complete_output_is_left_alone(quick, tmp_path):
+    before = stamps(tmp_path)
+    result = run_here(*quick)
+    assert result.returncode == 0
+    assert 'f.pkl is complete already; --overwrite=1 begins again' in result.stderr
+    assert 'records: 160, extracted: 157, failed: 3' in result.stdout
+    assert run_here(*quick, '--max_failures=2').returncode == 3
+    for flag, message in (
+        ('--seed=1', 'f.pkl was made with other arguments: seed was 0 and is 1'),
+        ('--features=video_id', 'features was start_frame and is video_id'),
+        ('--batch_size=5', 'batch_size was 32 and is 5'),
+        ('--num_iterations=1', 'num_iterations was -1 and is 1; test_data was '),
+    ):
+        result = run_here(*quick, flag)
+        assert result.returncode == 1
+        assert message in result.stderr
+    assert stamps(tmp_path) == before
+
+
+def test_a_complete_output_is_replaced_on_request(quick, tmp_path):
+    first = (tmp_path / 'f.pkl').read_bytes()
+    assert run_here(*quick, '--overwrite=1').returncode == 0
+    assert (tmp_path / 'f.pkl').read_bytes() == first
+    assert run_here(*quick, '--overwrite=1', '--features=video_id').returncode == 0
+    found = pickle.loads((tmp_path / 'f.pkl').read_bytes())
+    assert found['video_id'].tolist() == [i for i in range(CLIPS) if i not in FAILED]
+    assert 'complete already' in run_here(*quick, '--features=video_id').stderr
+
+
+def test_it_is_the_content_that_counts(quick, extraction, make_database, make_video, tmp_path):
+    """A database or weights elsewhere are the same; others under the same name are not."""
+    shutil.copytree(extraction.database, tmp_path / 'copy')
+    elsewhere = [f'--test_data={tmp_path / "copy"}']
+    assert 'complete already' in run_here(*quick, *elsewhere).stderr
+    other = [f'--test_data={make_database([(make_video(60), 0, 0)])}']
+    result = run_here(*quick, *other)
+    assert result.returncode == 1
+    assert 'f.pkl was made with other arguments: test_data was ' in result.stderr
+
+
+def test_other_weights_are_refused(extraction, make_database, make_video, tmp_path):
+    database = make_database([(make_video(60), 0, 0)])
+    flags = [f'--test_data={database}', '--use_local_file=1', *FLAGS]
+    flags.append(f'--output_path={tmp_path / "f.pkl"}')
+    assert run_here(*flags, save_weights(tmp_path)).returncode == 0
+    (tmp_path / 'sub').mkdir()
+    moved = (tmp_path / 'weights.pkl').rename(tmp_path / 'sub' / 'w.pkl')
+    result = run_here(*flags, f'--load_model_path={moved}')
+    assert 'complete already' in result.stderr
+    weights.save_pickle(moved, weights.random_parameters(NETWORK, 1))
+    result = run_here(*flags, f'--load_model_path={moved}')
+    assert 'load_model_path was sha256 ' in result.stderr
+    assert result.returncode == 1
