@@ -7,7 +7,8 @@ format. Data is N C T H W throughout; kernels, strides and pads are (t, h, w).
 from caffe2.python import brew, core
 from caffe2.python.model_helper import ModelHelper
 
-BN_EPSILON = 1e-3
+from r2plus1d.models.graph import BN_EPSILON
+
 BN_MOMENTUM = 0.9
 DROPOUT_RATIO = 0.5
 HE_NORMAL = ('MSRAFill', {})
@@ -58,7 +59,8 @@ class Layers:
 
     def dropout(self, blob):
         ratio = {} if self.is_test else {'ratio': DROPOUT_RATIO}
-        return brew.dropout(self.model, blob, f'{blob}_dropout', is_test=self.is_test, **ratio)
+        name = f'{blob}_dropout'.rpartition('/')[-1]  # brew puts the device's scope before it again
+        return brew.dropout(self.model, blob, name, is_test=self.is_test, **ratio)
 
     def softmax_head(self, logits, loss_scale):
         """`softmax`, `loss`, `accuracy` against int32 `label` (N,); returns the scaled loss."""

@@ -3,6 +3,7 @@
 import dataclasses
 
 from r2plus1d.errors import InputError
+from r2plus1d.models import c3d, resnet3d
 from r2plus1d.models.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
 
 CROP_SIZES = (112, 224)
@@ -120,9 +121,13 @@ def build(model, network, *, training=False, loss_scale=1.0):
     Returns:
         The scaled loss blob, in a list as data_parallel_model wants it.
     """
-    from r2plus1d.models import c3d, layers, resnet3d
+    from r2plus1d.models import layers  # imported here: only this needs Caffe2
 
-    stack = layers.Layers(model, training)
+    return build_on(layers.Layers(model, training), network, loss_scale)
+
+
+def build_on(stack, network, loss_scale=1.0):
+    """Add `network` to `stack`, which has the methods of layers.Layers; returns the loss's list."""
     trunk = c3d.build if network.is_c3d else resnet3d.build
     features, width = trunk(stack, network)
     if network.use_dropout and not network.is_c3d:

@@ -3,10 +3,7 @@
 import dataclasses
 import math
 
-from caffe2.proto import caffe2_pb2
-from caffe2.python import core, workspace
-
-from r2plus1d.models import layers
+from r2plus1d.models import graph
 from r2plus1d.models.network import build
 
 # How an operator is computed, not what: they differ between machines, not between networks.
@@ -38,7 +35,7 @@ class Row:
 
 
 def schema(network, *, training=False):
-    """Return the graph as plain data.
+    """Return the graph as plain data, as Caffe2 has it.
 
     Returns:
         {'ops': [{'type', 'inputs', 'outputs', 'args'}], 'params': {blob: shape}}, parameters in
@@ -59,26 +56,13 @@ def schema(network, *, training=False):
 
 def parameter_shapes(network):
     """Return {blob: shape} of every blob that weights must fill, running statistics included."""
-    return _parameter_shapes(_model(network, training=False))
+    return {name: list(shape) for name, shape in graph.trace(network).parameters.items()}
 
 
 def rows(network):
     """Return a Row for each operator of the inference graph up to the class scores."""
-    model = _model(network, training=False)
-    ops = _until(model.net.Proto().op, network.prediction)
-    # ElementwiseLinear has no shape inference, and operators after it crash for want of one.
-    trunk = core.Net(caffe2_pb2.NetDef(name=network.name, op=_until(ops, network.logits)))
-    inputs = {'data': [1, *network.data_shape], 'label': [1, *network.label_shape]}
-    shapes, _ = workspace.InferShapesAndTypes([model.param_init_net, trunk], inputs)
-    for op in ops:
-        shapes.setdefault(op.output[0], shapes[op.input[0]])  # the head keeps the logits' shape
-    return [_row(op, shapes) for op in ops]
-
-
-def _until(ops, blob):
-    """The operators up to the one that makes `blob`."""
-    end = next(i for i, op in enumerate(ops) if blob in op.output)
-    return list(ops)[: end + 1]
+    traced = graph.trace(network)
+    return [_row(node, traced) for node in traced.nodes]
 
 
 def totals(network):
@@ -87,17 +71,18 @@ def totals(network):
     return sum(r.multiply_adds for r in every), sum(r.parameters for r in every)
 
 
-def _row(op, shapes):
-    shape, parameters, multiply_adds = shapes[op.output[0]], 0, 0
-    if op.type in PRODUCTS:
-        weight = shapes[op.input[1]]
-        parameters = math.prod(weight)
-        positions = math.prod(shape[2:])  # 1 for FC
+def _row(node, traced):
+    shape, parameters, multiply_adds = traced.shapes[node.blob], 0, 0
+    if node.kind in PRODUCTS:
+        parameters = math.prod(traced.parameters[node.parameters[0]])
+        positions = math.prod(shape[1:])  # 1 for FC
         multiply_adds = parameters * positions
-    return Row(op.output[0], op.type, tuple(shape[1:]), parameters, multiply_adds)
+    return Row(node.blob, node.kind, shape, parameters, multiply_adds)
 
 
 def _model(network, training):
+    from r2plus1d.models import layers  # imported here: only the schema needs Caffe2
+
     model = layers.new_model(network.name)
     build(model, network, training=training)
     return model

@@ -1,0 +1,180 @@
+"""The graph that is known without Caffe2, against the one that Caffe2 builds and infers."""
+
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+
+from r2plus1d.errors import InputError
+from r2plus1d.models import graph, summary
+from r2plus1d.models.network import Network, build
+from r2plus1d.models.zoo import ARCHITECTURES, BLOCKS
+
+PRODUCTS = ('Conv', 'FC')
+WINDOW = {'kernel': 'kernels', 'stride': 'strides', 'pad': 'pads'}
+SMALL = Network('r2d', 10, clip_length=8, num_labels=5, width=0.125)
+
+VARIANTS = [
+    *(Network(name, depth, clip_length=8) for name in ARCHITECTURES for depth in BLOCKS),
+    *(Network(name, 10, clip_length=24, crop_size=224, num_labels=7) for name in ARCHITECTURES),
+    Network('r2plus1d', 34, clip_length=32, num_channels=2, num_labels=400),
+    Network('r3d', 18, clip_length=8, multi_label=True, num_labels=6),
+    Network('mc3', 10, clip_length=64, width=0.3, num_channels=5, pred_layer_name='mine'),
+    Network('r2plus1d', 10, clip_length=8, use_dropout=True, multi_label=True),
+    Network('c3d'),
+    Network('c3d', width=0.125, num_channels=2, num_labels=9),
+    Network('c3d', multi_label=True, num_labels=6, use_dropout=True),
+]
+
+
+class Caffe2Graph:
+    """What Caffe2 says of a network, by its own shape inference and parameter fills."""
+
+    def __init__(self, network):
+        pytest.importorskip('caffe2.python', reason='needs Caffe2')
+        from caffe2.proto import caffe2_pb2
+        from caffe2.python import core, workspace
+
+        from r2plus1d.models import layers
+
+        model = layers.new_model(network.name)
+        build(model, network)
+        self.ops = self.until(model.net.Proto().op, network.prediction)
+        # ElementwiseLinear has no shape inference, and operators after it crash for want of one.
+        trunk = core.Net(caffe2_pb2.NetDef(op=self.until(self.ops, network.logits)))
+        inputs = {'data': [1, *network.data_shape], 'label': [1, *network.label_shape]}
+        self.shapes, _ = workspace.InferShapesAndTypes([model.param_init_net, trunk], inputs)
+        for op in self.ops:
+            self.shapes.setdefault(op.output[0], self.shapes[op.input[0]])
+        fills = {op.output[0]: op for op in model.param_init_net.Proto().op}
+        names = [str(p) for p in model.GetParams() + model.GetComputedParams()]
+        self.parameters = {n: self.argument(fills[n], 'shape').ints for n in names}
+
+    @staticmethod
+    def until(ops, blob):
+        end = next(i for i, op in enumerate(ops) if blob in op.output)
+        return list(ops)[: end + 1]
+
+    @staticmethod
+    def argument(op, name):
+        return next((a for a in op.arg if a.name == name), None)
+
+    def row(self, op):
+        shape, parameters = self.shapes[op.output[0]], 0
+        if op.type in PRODUCTS:
+            parameters = math.prod(self.shapes[op.input[1]])
+        cost = parameters * math.prod(shape[2:])
+        return summary.Row(op.output[0], op.type, tuple(shape[1:]), parameters, cost)
+
+
+@pytest.fixture(scope='module', params=VARIANTS, ids=lambda n: f'{n.name}_{n.crop_size}_{n.logits}')
+def both(request):
+    return graph.trace(request.param), Caffe2Graph(request.param), request.param
+
+
+def test_parameters_equal_caffe2s(both):
+    traced, caffe2, network = both
+    expected = [(name, tuple(shape)) for name, shape in caffe2.parameters.items()]
+    assert list(traced.parameters.items()) == expected
+    assert summary.parameter_shapes(network) == {name: list(shape) for name, shape in expected}
+
+
+def test_operators_equal_caffe2s(both):
+    traced, caffe2, _ = both
+    assert [(n.kind, n.blob) for n in traced.nodes] == [(o.type, o.output[0]) for o in caffe2.ops]
+    for node, op in zip(traced.nodes, caffe2.ops):
+        inputs = [name.replace(graph.OVERWRITTEN, '') for name in node.inputs]
+        assert [*inputs, *node.parameters] == [name for name in op.input if name != 'label']
+        for name, argument in WINDOW.items():
+            given = caffe2.argument(op, argument)
+            if given:
+                sizes = node.attributes[name] * (2 if name == 'pad' else 1)
+                assert list(sizes) == list(given.ints), node.blob
+            else:
+                assert not any(node.attributes.get('pad', ())), node.blob
+        if node.kind == 'SpatialBN':
+            epsilon = caffe2.argument(op, 'epsilon').f
+            assert node.attributes['epsilon'] == pytest.approx(epsilon, rel=1e-6)
+
+
+def test_shapes_equal_caffe2s(both):
+    traced, caffe2, network = both
+    expected = {op.output[0]: tuple(caffe2.shapes[op.output[0]][1:]) for op in caffe2.ops}
+    assert traced.shapes == {'data': network.data_shape, **expected}
+    assert summary.rows(network) == [caffe2.row(op) for op in caffe2.ops]
+
+
+@pytest.mark.parametrize('network', VARIANTS[-7:], ids=lambda n: n.name)
+def test_every_value_is_made_once_and_before_it_is_read(network):
+    traced, made = graph.trace(network), ['data']
+    last = {}
+    for node in traced.nodes:
+        assert set(node.inputs) <= set(made)
+        assert node.output not in made
+        assert not {node.output, *node.inputs} & set(traced.parameters)
+        made.append(node.output)
+        last[node.blob] = node
+    for blob, node in last.items():
+        assert node.output == blob, 'the last value of a blob has its name'
+    hidden = [name for name in made if name not in last][1:]
+    assert len(hidden) == sum(node.kind == 'Relu' for node in traced.nodes)
+
+
+def test_a_relu_is_the_value_of_its_blob():
+    nodes = {node.output: node for node in graph.trace(SMALL).nodes}
+    relu = nodes['conv1_spatbn_relu']
+    assert (relu.kind, relu.inputs) == ('Relu', ('conv1_spatbn_relu/overwritten',))
+    assert nodes[relu.inputs[0]].kind == 'SpatialBN'
+    assert nodes[relu.inputs[0]].blob == relu.blob
+
+
+@pytest.mark.parametrize(
+    ('name', 'second'),
+    [
+        ('data', 'data'),
+        ('softmax', 'softmax'),
+        ('loss', 'loss'),
+        ('final_avg', 'final_avg'),
+        ('conv1', 'conv1'),
+        ('conv1_w', 'conv1_w'),
+        ('conv1_spatbn_relu/overwritten', 'conv1_spatbn_relu/overwritten'),
+        ('comp_0_spatbn_1_riv', 'comp_0_spatbn_1_riv'),
+    ],
+)
+def test_a_name_that_is_taken_is_refused(name, second):
+    with pytest.raises(InputError, match=f'pred_layer_name makes a second {second};'):
+        graph.trace(Network('r2d', 10, clip_length=8, pred_layer_name=name))
+
+
+def test_a_head_that_meets_the_last_layer_is_refused():
+    network = Network('r2d', 10, clip_length=8, multi_label=True, pred_layer_name='pred_logit')
+    with pytest.raises(InputError, match='pred_layer_name makes a second pred_logit'):
+        graph.trace(network)
+
+
+def test_it_needs_no_caffe2():
+    code = (
+        'import sys; sys.modules["caffe2"] = None\n'
+        'from r2plus1d.models import graph, summary, weights\n'
+        'from r2plus1d.models.network import Network\n'
+        'network = Network("r2plus1d", 18, clip_length=8, num_labels=400)\n'
+        'print("%.3e %.4e" % summary.totals(network))\n'
+        'print(len(weights.random_parameters(Network("r2d", 10, width=0.1), 0)))\n'
+        'try: summary.schema(network)\n'
+        'except ImportError: print("the schema does")'
+    )
+    command = [sys.executable, '-c', code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == '2.075e+10 3.3344e+07\n62\nthe schema does\n'
+
+
+def test_it_takes_milliseconds():
+    network = Network('r2plus1d', 34, clip_length=32)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        graph.trace(network)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.05
