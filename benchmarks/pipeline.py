@@ -20,11 +20,9 @@ import time
 import numpy as np
 
 from r2plus1d import cli, options
-from r2plus1d.engines import open_engine
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.models import weights
-from r2plus1d.video.assembly import normalize
 from r2plus1d.video.database import Database
 from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.reader import label_rows
@@ -35,7 +33,14 @@ BENCHMARK = {
     'repeats': (options.integer(1), 3, 'rounds'),
     'records': (options.integers, [], 'measure memory over so many records instead of the overlap'),
 }
-GROUPS = (options.DATABASE, options.NETWORK, options.CLIPS, options.DEVICES, BENCHMARK)
+GROUPS = (
+    options.DATABASE,
+    options.NETWORK,
+    options.CLIPS,
+    options.ENGINE,
+    options.DEVICES,
+    BENCHMARK,
+)
 
 
 def main():
@@ -52,12 +57,9 @@ def main():
 def overlap(args):
     """Print the seconds of decoding alone, network alone and both, and their ratio."""
     network = options.network(args)
-    devices = options.devices(args)
     with (
         options.open_reader(args, args.batch_size) as reader,
-        open_engine(
-            network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
-        ) as engine,
+        options.engine(args, network, [network.prediction]) as engine,
     ):
         engine.load(weights.random_parameters(network, 0))
         batches = list(batches_of(reader, args.batch_size))
@@ -71,7 +73,8 @@ def overlap(args):
         ]
     decoding, running, both = (statistics.median(times) for times in zip(*rounds))
     ratio = statistics.median(t[2] / max(t[:2]) for t in rounds)
-    print(f'{network.name}, {len(reader)} videos, {devices}, {args.num_decode_threads} threads')
+    print(f'{network.name}, {len(reader)} videos, {engine.name} in {engine.precision}')
+    print(f'on {options.devices(args)}, {args.num_decode_threads} threads decode')
     print(f'decoding alone {decoding:.2f} s, network alone {running:.2f} s, together {both:.2f} s')
     print(f'together / the slower alone: {ratio:.3f} (median of {args.repeats})')
 
@@ -81,7 +84,7 @@ def batches_of(reader, size):
     samples = [sample for sample in reader if sample.failure is None]
     for first in range(0, len(samples), size):
         part = samples[first : first + size]
-        data = normalize(np.concatenate([s.clips.pixels for s in part]), reader.settings)
+        data = np.concatenate([s.clips.pixels for s in part])
         yield data, label_rows(part, reader.settings.rows, reader.needs)
 
 

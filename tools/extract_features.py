@@ -9,7 +9,7 @@ import math
 import pathlib
 
 from r2plus1d import cli, options
-from r2plus1d.engines import open_engine
+from r2plus1d.engines import chosen
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import extract
 from r2plus1d.evaluation.feature_output import FeatureOutput
@@ -68,6 +68,7 @@ GROUPS = (
     options.WEIGHTS,
     options.NETWORK,
     options.CLIPS,
+    options.ENGINE,
     options.DEVICES,
 )
 DEFAULTS = {
@@ -80,18 +81,19 @@ DEFAULTS = {
 # the paths of the clips and the weights lead to is compared instead of the paths.
 FREE = {
     'output_path', 'overwrite', 'stats', 'max_failures', 'display_iter', 'num_decode_threads',
-    'list_blobs', 'load_model_path', 'test_data', 'videos',
+    'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine', 'engine_cache',
 }  # fmt: skip
 
 
 def main():
     args = options.parse(__doc__, *GROUPS, **DEFAULTS)
+    model = options.take_onnx(args)
     network = options.network(args)
     if args.list_blobs:
-        return list_blobs(network)
+        return list_blobs(network, model)
     features = wanted(args)
     columns = extract.columns(network, features)
-    check(args, features)
+    check(args, features, model)
     devices = options.devices(args)
     settings = extract.ExtractionSettings(
         batch_size=args.batch_size * len(devices.ids),
@@ -108,14 +110,16 @@ def main():
             log.info('%s is complete already; --overwrite=1 begins again', output.path)
         else:
             with store_of(output, columns, source, settings, arguments) as store:
-                run(args, network, devices, source, store, settings)
+                run(args, network, model, source, store, settings)
                 totals = output.finish(store, arguments)
     return report(args, output, columns, totals)
 
 
-def list_blobs(network):
+def list_blobs(network, model):
     print(f'{"blob":<32} {"of a clip":>18} {"numbers":>10}')
     for name, shape in extract.blob_shapes(network).items():
+        if model and name not in (*extract.INPUTS, *model.outputs):
+            continue  # the file does not give it
         print(f'{name:<32} {"x".join(map(str, shape)) or "-":>18} {math.prod(shape):>10}')
 
 
@@ -127,7 +131,7 @@ def wanted(args):
     return features
 
 
-def check(args, features):
+def check(args, features, model):
     """Refuse, before anything is read, what could not work."""
     if (args.test_data is None) == (args.videos is None):
         raise InputError('give --test_data=LMDB, or --videos with files or folders')
@@ -138,16 +142,23 @@ def check(args, features):
                          'databases')  # fmt: skip
     if args.stride and not args.videos:
         raise InputError('stride is for videos; the records of a database have start frames')
+    if args.num_iterations == 0:
+        raise InputError('num_iterations is 0; at least 1, or -1 for the whole database')
     if args.sanity_check and not {'softmax', 'label'} <= set(features):
         raise InputError(
             f'sanity_check=1 needs softmax and label among features, which is {args.features}'
         )
-    if needs_network(features) and args.load_model_path is None:
+    if network_blobs(features) and args.load_model_path is None:
         raise InputError('load_model_path is not given; the network needs its weights')
+    if model:
+        from r2plus1d.engines import onnx  # there, as the model has been read
+
+        onnx.require_outputs(model, network_blobs(features))
 
 
-def needs_network(features):
-    return bool(set(features) - set(extract.INPUTS))
+def network_blobs(features):
+    """Those of the blobs that the network makes."""
+    return [name for name in features if name not in extract.INPUTS]
 
 
 def output_path(args):
@@ -181,10 +192,13 @@ def arguments_of(args, features, source, devices):
     }
     arguments.update(features=','.join(features), gpus=str(devices))
     arguments['test_data' if args.test_data else 'videos'] = source.identity
-    if needs_network(features):
+    if network_blobs(features):
         weights.require_file(args.load_model_path)
         digest = hashlib.sha256(args.load_model_path.read_bytes()).hexdigest()
         arguments['load_model_path'] = f'sha256 {digest[:16]}'
+        is_onnx = args.load_model_path.suffix == options.ONNX_SUFFIX
+        settings = options.engine_settings(args)
+        arguments['engine'] = chosen(settings, devices, from_onnx=is_onnx)
     return arguments
 
 
@@ -202,24 +216,25 @@ def store_of(output, columns, source, settings, arguments):
     return store
 
 
-def run(args, network, devices, source, store, settings):
+def run(args, network, model, source, store, settings):
     """Fill the store; an interruption says how to go on."""
-    outputs = [name for name in store.columns if name not in extract.INPUTS]
+    outputs = network_blobs(store.columns)
     try:
         with contextlib.ExitStack() as stack:
             engine = None
             if outputs and store.done < len(source):
-                parameters = weights.load(args.load_model_path, args.db_type, network)
+                loaded = options.load_weights(args, network, model)
                 engine = stack.enter_context(
-                    open_engine(network, devices=devices, outputs=outputs, use_cudnn=args.use_cudnn)
+                    options.engine(args, network, outputs, from_onnx=model is not None)
                 )
-                engine.load(parameters)
-                log.info('%s on %s', network.name, devices)
+                log.info('%s, %s in %s', network.name, engine.name, engine.precision)
+                engine.load(loaded)
             work = extract.extract(source, engine, store, settings)
     except KeyboardInterrupt:
         log.info(
-            '%d of %d records are in %s; the same command continues',
+            '%d of %d records are in %s; the same command %s',
             store.done, len(source), store.folder,
+            'begins again' if args.overwrite else 'continues',
         )  # fmt: skip
         raise
     if args.stats:

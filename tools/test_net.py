@@ -4,9 +4,8 @@ import logging
 import pathlib
 
 from r2plus1d import cli, options
-from r2plus1d.engines import open_engine
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate, read_class_names
-from r2plus1d.models import summary, weights
+from r2plus1d.models import summary
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ GROUPS = (
     options.WEIGHTS,
     options.NETWORK,
     options.CLIPS,
+    options.ENGINE,
     options.DEVICES,
     SCORING,
 )
@@ -41,19 +41,21 @@ GROUPS = (
 
 def main():
     args = options.parse(__doc__, *GROUPS)
+    onnx_model = options.take_onnx(args)
     network, clips = options.network(args), options.clip_settings(args)
     devices = options.devices(args)
     settings = evaluation_settings(args, batch_size=args.batch_size * len(devices.ids))
-    parameters = weights.load(args.load_model_path, args.db_type, network)
+    weights = options.load_weights(args, network, onnx_model)
     limit = args.num_iter * settings.batch_size or None
     with (
         options.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
-        open_engine(
-            network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+        options.engine(
+            args, network, [network.prediction], from_onnx=onnx_model is not None
         ) as engine,
     ):
-        log.info('%s on %d videos of %s, on %s', network.name, len(reader), args.test_data, devices)
-        engine.load(parameters)
+        log.info('%s on %d videos of %s', network.name, len(reader), args.test_data)
+        log.info('engine %s, %s, on %s', engine.name, engine.precision, devices)
+        engine.load(weights)
         result = evaluate(reader, engine, settings)
     return report(result, network, args.max_failures, settings)
 

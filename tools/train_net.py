@@ -5,7 +5,7 @@ import logging
 import pathlib
 
 from r2plus1d import cli, options
-from r2plus1d.engines import open_engine
+from r2plus1d.engines import EngineSettings, open_engine
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.training import checkpoint
 from r2plus1d.training.data import Shard, TrainingData
@@ -120,8 +120,9 @@ def tester(args, network, devices):
     clips = options.clip_settings(args, random_crop=False, mirror=False)
 
     def test(parameters):
+        how = EngineSettings('caffe2', use_cudnn=args.use_cudnn)
         with open_engine(
-            network, devices=devices, outputs=[network.prediction], use_cudnn=args.use_cudnn
+            network, devices=devices, outputs=[network.prediction], settings=how
         ) as engine:
             engine.load(parameters)
             result = evaluate(reader, engine, settings)

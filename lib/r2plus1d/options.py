@@ -6,13 +6,16 @@ the numbers and the words that they stand for are both taken.
 
 import argparse
 import pathlib
+import sys
 
 from r2plus1d import cli
+from r2plus1d.engines import ENGINES, PRECISIONS, Devices, EngineSettings, open_engine, require_onnx
 from r2plus1d.errors import InputError
 from r2plus1d.models.network import Network
 from r2plus1d.models.zoo import ARCHITECTURES, BLOCKS, C3D
 
 REQUIRED = object()
+ONNX_SUFFIX = '.onnx'
 
 
 def integer(low):
@@ -120,7 +123,11 @@ NETWORK = {
 }
 
 WEIGHTS = {
-    'load_model_path': (pathlib.Path, REQUIRED, 'weights of the network'),
+    'load_model_path': (
+        pathlib.Path,
+        REQUIRED,
+        'weights of the network, or an .onnx file, which says itself what network it is',
+    ),
     'db_type': (one_of('pickle', 'minidb'), 'pickle', 'kind of weight file'),
 }
 
@@ -153,6 +160,22 @@ CLIPS = {
     'seed': (integer(0), 0, 'seed of every random choice'),
 }
 
+ENGINE = {
+    'engine': (
+        one_of(*ENGINES),
+        'auto',
+        'what runs the network; auto: openvino on a CPU, caffe2 on a GPU that it supports, torch '
+        'on others',
+    ),
+    'precision': (one_of(*PRECISIONS), 'fp32', 'what the network computes in'),
+    'engine_threads': (integer(0), 0, 'threads of the network on a CPU; 0: as the engine likes'),
+    'engine_cache': (
+        pathlib.Path,
+        None,
+        'folder in which openvino keeps networks as it has prepared them, to start faster',
+    ),
+}
+
 DEVICES = {
     'gpus': (integers, [], 'GPUs between commas, such as 0,1; none: CPU (the original used GPU 0)'),
     'num_gpus': (integer(0), 0, 'number of GPUs, counted from 0, instead of --gpus; 0: CPU'),
@@ -175,7 +198,8 @@ def parse(description, *groups, argv=None, **changes):
         changes: defaults that differ for this tool, or REQUIRED.
 
     Returns:
-        argparse.Namespace with an attribute for each option.
+        argparse.Namespace with an attribute for each option, and `given`, the set of the names of
+        those that were on the command line.
     """
     parser = cli.Parser(description)
     for name, (kind, default, text) in _merged(groups).items():
@@ -193,6 +217,8 @@ def parse(description, *groups, argv=None, **changes):
             how.update(nargs='+')
         parser.add_argument(f'--{name}', type=kind, help=shown, metavar=_metavar(kind), **how)
     args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args.given = {word[2:].split('=')[0] for word in words if word.startswith('--')}
     for name, (kind, _, _) in _merged(groups).items():
         setattr(args, name, getattr(args, name, [] if kind is integers else None))
     return args
@@ -205,6 +231,76 @@ def _merged(groups):
 def _metavar(kind):
     names = {bit: '0|1', integers: 'N,N', pathlib.Path: 'PATH', paths: 'PATH', str: 'TEXT'}
     return names.get(kind, 'WORD' if hasattr(kind, 'shown') else 'N')
+
+
+def take_onnx(args):
+    """Let an .onnx file in load_model_path set the options of NETWORK and CLIPS.
+
+    Returns:
+        engines.onnx.OnnxModel, or None if load_model_path is no .onnx file.
+
+    Raises:
+        InputError: it cannot be read, or an option that was given differs from it.
+    """
+    path = args.load_model_path
+    if path is None or path.suffix != ONNX_SUFFIX:
+        return None
+    require_onnx()
+    from r2plus1d.engines import onnx
+
+    model = onnx.read(path)
+    for name, value in _options_of(model, args).items():
+        if name in args.given and getattr(args, name) != value:
+            raise InputError(
+                f'{name} is {getattr(args, name)}, and {path} is of {value}; leave the flag out'
+            )
+        setattr(args, name, value)
+    return model
+
+
+def _options_of(model, args):
+    """{option: value} that an OnnxModel decides; its file need not say what clips it takes."""
+    own = model.network
+    length = 'clip_length_of' if args.input_type == 'flow' else 'clip_length_rgb'
+    return {
+        'model_name': own.architecture,
+        'model_depth': own.depth,
+        'crop_size': own.crop_size,
+        'num_channels': own.num_channels,
+        'num_labels': own.num_labels,
+        'multi_label': own.multi_label,
+        'pred_layer_name': own.pred_layer_name,
+        'use_dropout': own.use_dropout,
+        'width': own.width,
+        **(model.settings or {length: own.clip_length}),
+    }
+
+
+def load_weights(args, of_network, model=None):
+    """Return what an engine's `load` takes: `model`, or the parameters of `of_network`."""
+    if model is not None:
+        return model
+    from r2plus1d.models import weights
+
+    return weights.load(args.load_model_path, args.db_type, of_network)
+
+
+def engine_settings(args):
+    """Return the EngineSettings that parsed options of the groups ENGINE and DEVICES ask for."""
+    return EngineSettings(
+        args.engine, args.precision, args.engine_threads, args.engine_cache, args.use_cudnn
+    )
+
+
+def engine(args, of_network, outputs, *, from_onnx=False):
+    """Return the engine that parsed options of the groups ENGINE and DEVICES ask for."""
+    return open_engine(
+        of_network,
+        devices=devices(args),
+        outputs=outputs,
+        settings=engine_settings(args),
+        from_onnx=from_onnx,
+    )
 
 
 def network(args):
@@ -294,8 +390,6 @@ def open_reader(args, ahead, *, clips=None, limit=None):
 
 def devices(args):
     """Return the Devices that parsed options of the group DEVICES ask for."""
-    from r2plus1d.engines import Devices
-
     if args.gpus and args.num_gpus and len(args.gpus) != args.num_gpus:
         raise InputError(
             f'gpus names {len(args.gpus)} devices, num_gpus says {args.num_gpus}: give one of them'

@@ -1,6 +1,24 @@
-"""What runs a network: batches of clips in, named arrays out."""
+"""What runs a network: clips in, named arrays out, by one of several engines.
+
+caffe2     the reference: the original's graph, on CPUs and GPUs up to 2018
+openvino   many times as fast on CPUs
+torch      on today's GPUs, through PyTorch 2; needs no Caffe2
+
+Every engine has `load(weights)`, with parameters {blob: array} as models.weights.load returns or
+an engines.onnx.OnnxModel, then `run(pixels, label)`.
+"""
 
 import dataclasses
+import importlib.metadata
+import importlib.util
+import pathlib
+import typing
+
+from r2plus1d.errors import InputError
+
+ENGINES = ('auto', 'caffe2', 'openvino', 'torch')
+PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
+TORCH_RELEASE = 2  # the first that the engine torch runs on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,19 +34,115 @@ class Devices:
         return f'GPU {", ".join(map(str, self.ids))}'
 
 
-def open_engine(network, *, devices, outputs, use_cudnn=True):
-    """Return an engine for `network`: `load(parameters)`, then `run(data, label)`.
+@dataclasses.dataclass(frozen=True)
+class EngineSettings:
+    """How a network is run.
+
+    Attributes:
+        engine: one of ENGINES.
+        precision: one of PRECISIONS, what the network computes in; its outputs are float32.
+        threads: of OpenVINO and PyTorch on the CPU; 0 leaves it to them.
+        cache: folder of networks that OpenVINO has prepared before, or None.
+        use_cudnn: cuDNN on GPUs, in Caffe2.
+    """
+
+    engine: str = 'auto'
+    precision: str = 'fp32'
+    threads: int = 0
+    cache: typing.Optional[pathlib.Path] = None
+    use_cudnn: bool = True
+
+
+CAFFE2 = EngineSettings('caffe2')
+
+
+def open_engine(network, *, devices, outputs, settings=CAFFE2, from_onnx=False):
+    """Return an engine for `network`; use it as a context manager.
 
     Args:
         network: models.network.Network.
         devices: Devices; the rows of a batch are divided among them.
         outputs: names of the blobs that `run` returns.
-        use_cudnn: cuDNN on GPUs.
+        settings: EngineSettings.
+        from_onnx: the weights will be an OnnxModel.
+
+    Returns:
+        An object with `name`, `precision`, `network` and `outputs`; `load(weights)`;
+        `run(pixels, label)` from uint8 or normalized float32 N x C x T x H x W, N at least 1, to
+        {output: float32 array of N rows}.
 
     Raises:
-        InputError: a device that is not there, an output that the network does not have.
+        InputError: an engine, precision or device that is not there, an output that the network
+            does not have.
     """
-    # Imported here: Caffe2 takes half a second, and reading databases needs none of it.
-    from r2plus1d.engines.caffe2 import Caffe2Engine
+    name = chosen(settings, devices, from_onnx=from_onnx)
+    require(name, from_onnx=from_onnx)
+    # Each is imported when it is asked for: an engine that is not installed is nobody's business.
+    if name == 'caffe2':
+        from r2plus1d.engines.caffe2 import Caffe2Engine
 
-    return Caffe2Engine(network, devices=devices, outputs=outputs, use_cudnn=use_cudnn)
+        if settings.precision != 'fp32':
+            raise InputError(f'precision is {settings.precision}; the engine caffe2 has fp32 only')
+        return Caffe2Engine(network, devices=devices, outputs=outputs, use_cudnn=settings.use_cudnn)
+    if name == 'openvino':
+        from r2plus1d.engines.openvino import OpenVinoEngine
+
+        return OpenVinoEngine(network, devices=devices, outputs=outputs, settings=settings)
+    from r2plus1d.engines.torch import TorchEngine
+
+    return TorchEngine(network, devices=devices, outputs=outputs, precision=settings.precision)
+
+
+def chosen(settings, devices, *, from_onnx=False):
+    """The engine that `auto` stands for on these devices, or the one that is named."""
+    if settings.engine != 'auto':
+        return settings.engine
+    if devices.kind == 'gpu':
+        is_only_one = has('caffe2') and not has('torch')  # it says what it lacks
+        runs = not from_onnx and (is_only_one or _caffe2_runs_on(devices))
+        return 'caffe2' if runs else 'torch'
+    if has('openvino') or not (has('caffe2') or has('torch')):
+        return 'openvino'
+    return 'caffe2' if has('caffe2') and not from_onnx else 'torch'
+
+
+def has(name):
+    """Whether an engine is installed; nothing is imported."""
+    if name == 'caffe2':
+        spec = importlib.util.find_spec('caffe2')
+        return spec is not None and importlib.util.find_spec('caffe2.python') is not None
+    if importlib.util.find_spec(name) is None:
+        return False
+    return name != 'torch' or _torch_release() >= TORCH_RELEASE
+
+
+def _torch_release():
+    return int(importlib.metadata.version('torch').split('.')[0])
+
+
+def require(name, *, from_onnx=False):
+    """Raise InputError unless the engine is installed and can take the weights."""
+    if not has(name):
+        how = {
+            'caffe2': 'Python 3.9 and torch==1.10.2',
+            'openvino': 'pip install openvino onnx',
+            'torch': f'PyTorch {TORCH_RELEASE} or later: pip install torch onnx',
+        }
+        raise InputError(f'engine is {name}, which is not installed here: {how[name]}')
+    if name == 'caffe2' and from_onnx:
+        raise InputError('engine is caffe2, which does not run .onnx files; openvino and torch do')
+
+
+def require_onnx():
+    """Raise InputError unless .onnx files can be read."""
+    if importlib.util.find_spec('onnx') is None:
+        raise InputError('reading .onnx files needs the package onnx: pip install onnx')
+
+
+def _caffe2_runs_on(devices):
+    """Whether Caffe2's build has kernels for these GPUs."""
+    if not has('caffe2'):
+        return False
+    from r2plus1d.engines.replicas import has_kernels
+
+    return has_kernels(devices)

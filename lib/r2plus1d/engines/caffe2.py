@@ -6,6 +6,7 @@ from r2plus1d.engines.replicas import Replicas
 from r2plus1d.errors import InputError
 from r2plus1d.models import layers
 from r2plus1d.models.network import build
+from r2plus1d.video import transform
 
 # Caffe2's CPU convolution works through a batch clip by clip, so a larger batch only costs memory
 # (100 MB a clip of R(2+1)D-18 at 8 frames). Alone, a clip also gives the same bits whatever the
@@ -25,6 +26,8 @@ class Caffe2Engine:
     Raises:
         InputError: a GPU that Caffe2 does not see, an output that the network does not have.
     """
+
+    name, precision = 'caffe2', 'fp32'
 
     def __init__(self, network, *, devices, outputs, use_cudnn=True):
         self.network, self.outputs = network, tuple(outputs)
@@ -52,16 +55,20 @@ class Caffe2Engine:
         })  # fmt: skip
         self._replicas.create()
 
-    def run(self, data, label):
+    def run(self, pixels, label=None):
         """Run the network.
 
         Args:
-            data: float32 N x C x T x H x W, N at least 1.
-            label: int32 (N,), or (N, num_labels) for a multi-label network.
+            pixels: uint8 RGB or normalized float32, N x C x T x H x W, N at least 1.
+            label: int32 (N,), or (N, num_labels) for a multi-label network; they decide the loss
+                only, and are zeros if left out.
 
         Returns:
-            {output: array of N rows}, rows in the order of `data` whatever the devices.
+            {output: array of N rows}, rows in the order of `pixels` whatever the devices.
         """
+        data = pixels if pixels.dtype == np.float32 else transform.normalize_rgb(pixels)
+        if label is None:
+            label = np.zeros((len(data), *self.network.label_shape), np.int32)
         step = len(data)
         if self._replicas.devices.kind == 'cpu':
             step = min(step, CPU_CLIPS_A_RUN * len(self._replicas))

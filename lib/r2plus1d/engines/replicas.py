@@ -17,6 +17,8 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints about the operators
 # Machines wait for the one that tests and saves after an epoch. Caffe2 gives up after 30 seconds.
 data_parallel_model._DEFAULT_TIMEOUT_SEC = 24 * 3600
 
+NEWEST_CAPABILITY = (7, 5)  # of which the wheel has kernels
+
 # Caffe2 logs as errors that its build leaves AVX out. What goes wrong is raised, not logged.
 CAFFE2_LOG_FATAL_ONLY = 3
 
@@ -126,6 +128,19 @@ def _share_buffers(net):
     for op in net.op:
         if op.type == 'Conv':
             op.arg.add(name='shared_buffer', i=1)
+
+
+def has_kernels(devices):
+    """Whether this build of Caffe2 can run on these GPUs: CUDA 10.2 ends with Turing (2018)."""
+    if not workspace.has_gpu_support:
+        return False
+    seen = workspace.NumGpuDevices()
+    return all(i < seen and _capability(i) <= NEWEST_CAPABILITY for i in devices.ids)
+
+
+def _capability(index):
+    properties = workspace.GetDeviceProperties(index)
+    return properties['major'], properties['minor']
 
 
 def _require_gpus(devices):
