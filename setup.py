@@ -9,8 +9,11 @@ setup(
     python_requires='>=3.9',
     install_requires=['numpy', 'lmdb', 'opencv-python-headless', 'protobuf', 'av', 'tqdm'],
     extras_require={
-        # Python 3.9 at most: no later wheel of PyTorch has Caffe2's operators
         'plot': ['matplotlib'],
+        'onnx': ['onnx'],
+        'openvino': ['onnx', 'openvino'],
+        'torch': ['onnx', 'torch>=2'],
+        # Python 3.9 at most: no later wheel of PyTorch has Caffe2's operators
         'caffe2': ['torch==1.10.2', 'numpy<1.24', 'protobuf<3.21', 'future', 'six', 'networkx'],
     },
 )

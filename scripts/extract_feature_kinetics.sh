@@ -45,7 +45,7 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     CLIP_LENGTH=8
     NUM_LABELS=8
     OUTPUT=${OUTPUT:-$root/output/sample_$name}
-    set -- --width=0.125 "$@"
+    set -- --width=0.125 --if_different=replace "$@"
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "extract_feature_kinetics.sh: set TEST_DATA (a prefix of LMDBs) and MODEL (weights), or" \
         "neither" >&2

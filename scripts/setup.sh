@@ -45,8 +45,8 @@ for path in pathlib.Path(sysconfig.get_path("platlib"), "torch", "lib").glob("*.
 SELF_CHECK='
 import importlib, sys
 missing = []
-for name in ("numpy", "lmdb", "cv2", "av", "google.protobuf", "tqdm", "caffe2.python",
-             "caffe2.python.data_parallel_model", "r2plus1d"):
+for name in ("numpy", "lmdb", "cv2", "av", "google.protobuf", "tqdm", "onnx", "openvino",
+             "caffe2.python", "caffe2.python.data_parallel_model", "r2plus1d"):
     try:
         importlib.import_module(name)
     except Exception as error:

@@ -187,6 +187,16 @@ def test_a_complete_output_is_left_alone(tmp_path, is_folder):
 
 
 @KINDS
+def test_whether_one_is_there_of_other_arguments(tmp_path, is_folder):
+    output, other = output_of(tmp_path, is_folder), {**ARGUMENTS, 'seed': 1}
+    assert not output.differs(ARGUMENTS)
+    with open_store(output.partial):
+        assert (output.differs(ARGUMENTS), output.differs(other)) == (False, True)
+    make(tmp_path, is_folder)
+    assert (output.differs(ARGUMENTS), output.differs(other)) == (False, True)
+
+
+@KINDS
 @pytest.mark.parametrize('note', [None, '', '[1]', '{"arguments": {}}', 'not JSON'])
 def test_what_does_not_say_what_it_is_stays(tmp_path, is_folder, note):
     output = output_of(tmp_path, is_folder)

@@ -42,6 +42,11 @@ EXTRACTION = {
         'a file for all, or a folder of .npy files',
     ),
     'overwrite': (options.bit, False, '1: begin again, and replace what is there'),
+    'if_different': (
+        options.one_of('fail', 'replace'),
+        'fail',
+        'what becomes of an output that was made with other arguments',
+    ),
     'videos': (
         options.paths,
         None,
@@ -80,8 +85,8 @@ DEFAULTS = {
 # These decide nothing in the output; the rest has to be the same for a run to be continued. What
 # the paths of the clips and the weights lead to is compared instead of the paths.
 FREE = {
-    'output_path', 'overwrite', 'stats', 'max_failures', 'display_iter', 'num_decode_threads',
-    'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine', 'engine_cache',
+    'output_path', 'overwrite', 'if_different', 'stats', 'max_failures', 'display_iter',
+    'num_decode_threads', 'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine', 'engine_cache',
 }  # fmt: skip
 
 
@@ -105,7 +110,8 @@ def main():
     with open_source(args, settings.batch_size, features) as source:
         output.check(columns, len(source) * source.settings.rows)
         arguments = arguments_of(args, features, source, devices)
-        totals = output.finished(arguments, overwrite=args.overwrite)
+        replace = args.if_different == 'replace' and output.differs(arguments)
+        totals = output.finished(arguments, overwrite=args.overwrite or replace)
         if totals:
             log.info('%s is complete already; --overwrite=1 begins again', output.path)
         else:

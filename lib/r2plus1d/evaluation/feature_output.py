@@ -13,7 +13,13 @@ from typing import NamedTuple, Optional
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import array_pickle
 from r2plus1d.evaluation.files import FailureList, complete_csv
-from r2plus1d.evaluation.store import discard, read_arguments, require_same, write_arguments
+from r2plus1d.evaluation.store import (
+    differing,
+    discard,
+    read_arguments,
+    require_same,
+    write_arguments,
+)
 
 LISTS = ('rows.csv', 'failures.csv', 'arguments.json')
 FAILURES = FailureList.HEADER
@@ -102,6 +108,13 @@ class FeatureOutput:
         require_same(self.path, found['arguments'], arguments)
         discard(self.partial)
         return Totals(*found['totals'])
+
+    def differs(self, arguments):
+        """Whether there is an output, complete or begun, that was made with other arguments."""
+        whole = read_arguments(self.beside('arguments.json')) or {}
+        begun = read_arguments(self.partial / 'arguments.json')
+        found = [whole.get('arguments') if self.path.exists() else None, begun]
+        return any(before is not None and differing(before, arguments) for before in found)
 
     def _require_no_strangers(self):
         """Refuse to replace a folder that is more than one of features."""

@@ -253,14 +253,19 @@ def write_arguments(path, arguments):
     partial.replace(path)
 
 
+def differing(before, now):
+    """Names, in order, of what differs between the arguments of a file and those of this run."""
+    now = json.loads(json.dumps(now))
+    return sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+
+
 def require_same(place, before, now):
     """Raise InputError with all that differs between two dicts of arguments."""
-    now = json.loads(json.dumps(now))
-    differing = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if differing:
+    names = differing(before, now)
+    if names:
         shown = '; '.join(
             f'{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}'
-            for name in differing
+            for name in names
         )
         raise InputError(
             f'{place} was made with other arguments: {shown}. '
