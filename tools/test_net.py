@@ -14,7 +14,11 @@ SCORING = {
     'top_k': (options.integer(1), 5, 'k of the second video accuracy'),
     'aggregation': (options.AGGREGATION, 'mean', 'over the clips of a video'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
-    'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
+    'labels': (
+        pathlib.Path,
+        None,
+        'class names, one a line, for the output; those of an .onnx file if left out',
+    ),
     'failures': (
         pathlib.Path,
         None,
@@ -44,7 +48,7 @@ def main():
     onnx_model = options.take_onnx(args)
     network, clips = options.network(args), options.clip_settings(args)
     devices = options.devices(args)
-    settings = evaluation_settings(args, batch_size=args.batch_size * len(devices.ids))
+    settings = evaluation_settings(args, args.batch_size * len(devices.ids), onnx_model)
     weights = options.load_weights(args, network, onnx_model)
     limit = args.num_iter * settings.batch_size or None
     with (
@@ -60,14 +64,17 @@ def main():
     return report(result, network, args.max_failures, settings)
 
 
-def evaluation_settings(args, *, batch_size):
+def evaluation_settings(args, batch_size, onnx_model):
+    names = onnx_model and onnx_model.class_names
+    if args.labels:
+        names = read_class_names(args.labels, args.num_labels)
     beside = args.output.parent if args.output else pathlib.Path()
     return EvaluationSettings(
         batch_size=batch_size,
         aggregation=args.aggregation,
         top_k=args.top_k,
         output=args.output,
-        class_names=read_class_names(args.labels, args.num_labels) if args.labels else None,
+        class_names=names,
         failures=args.failures or beside / 'failures.csv',
         stop_at_failure=args.on_error == 'fail',
         display_iter=args.display_iter,
