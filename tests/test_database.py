@@ -68,7 +68,7 @@ def test_a_record_survives(one):
 
 @pytest.mark.parametrize('one', RECORDS)
 def test_bytes_are_those_of_caffe2(one):
-    caffe2_pb2 = pytest.importorskip('caffe2.proto.caffe2_pb2')
+    caffe2_pb2 = pytest.importorskip('caffe2.proto.caffe2_pb2', reason='needs Caffe2')
     tensors = caffe2_pb2.TensorProtos()
     tensors.protos.add(data_type=caffe2_pb2.TensorProto.STRING).string_data.append(one.video)
     tensors.protos.add(data_type=caffe2_pb2.TensorProto.INT32).int32_data.extend(one.labels)
@@ -115,7 +115,7 @@ def test_start_frame_and_video_id_are_told_by_their_types():
 
 
 def test_fields_that_records_do_not_need_are_passed_over():
-    caffe2_pb2 = pytest.importorskip('caffe2.proto.caffe2_pb2')
+    caffe2_pb2 = pytest.importorskip('caffe2.proto.caffe2_pb2', reason='needs Caffe2')
     tensors = caffe2_pb2.TensorProtos()
     tensors.protos.add(data_type=4, dims=[1], name='video').string_data.append(VIDEO)
     tensors.protos.add(data_type=2, dims=[1], name='label').int32_data.append(4)

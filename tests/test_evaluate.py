@@ -10,9 +10,9 @@ from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.video import show
 from r2plus1d.video.assembly import Clips
-from r2plus1d.video.settings import ClipSettings
 from r2plus1d.video.decode import Video
 from r2plus1d.video.reader import RecordNeeds, Sample
+from r2plus1d.video.settings import ClipSettings
 
 CLIPS = Clips(np.zeros((2, 3, 8, 112, 112), np.uint8), np.zeros(2), np.zeros((2, 2)))
 GOOD = Sample(0, '0', labels=(1,), clips=CLIPS)

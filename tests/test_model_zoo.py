@@ -108,6 +108,7 @@ def test_the_page_on_models_shows_the_tables():
 
 @pytest.mark.parametrize('name', ['c3d_d18_l16', 'r2plus1d_d18_l8', 'r2plus1d_d34_l32'])
 def test_show_net_json_equals_golden(golden, run_tool, name):
+    pytest.importorskip('caffe2.python', reason='needs Caffe2')
     expected = json.loads((golden / 'nets' / f'{name}.json').read_text())
     flags = [f'--{key}={expected[key]}' for key in expected if key not in ('ops', 'params')]
     flags = [flag.replace('--clip_length=', '--clip_length_rgb=') for flag in flags]
@@ -129,6 +130,7 @@ def test_show_net_of_optical_flow(run_tool):
 
 
 def test_show_net_of_training(run_tool):
+    pytest.importorskip('caffe2.python', reason='needs Caffe2')
     flags = ('--model_name=r2d', '--model_depth=10', '--training=1')
     ops = json.loads(run_tool('tools/show_net.py', '--json=1', *flags).stdout)['ops']
     assert {op['args']['is_test'] for op in ops if op['type'] == 'SpatialBN'} == {0}

@@ -86,7 +86,8 @@ DEFAULTS = {
 # the paths of the clips and the weights lead to is compared instead of the paths.
 FREE = {
     'output_path', 'overwrite', 'if_different', 'stats', 'max_failures', 'display_iter',
-    'num_decode_threads', 'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine', 'engine_cache',
+    'num_decode_threads', 'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine',
+    'engine_cache',
 }  # fmt: skip
 
 

@@ -7,13 +7,8 @@ import pathlib
 from r2plus1d import cli, options
 from r2plus1d.engines import EngineSettings, open_engine
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.training import checkpoint
 from r2plus1d.training.data import Shard, TrainingData
-from r2plus1d.training.machines import meeting
-from r2plus1d.training.net import TrainingNet
 from r2plus1d.training.schedule import Schedule
-from r2plus1d.training.start import start
-from r2plus1d.training.train import LoopSettings, train
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +38,12 @@ GROUPS = (TRAINING, WEIGHTS, options.DATABASE, options.NETWORK, options.CLIPS, o
 
 
 def main():
+    # Here, so that cli.run can say where there is no Caffe2.
+    from r2plus1d.training import checkpoint
+    from r2plus1d.training.machines import meeting
+    from r2plus1d.training.start import start
+    from r2plus1d.training.train import LoopSettings, train
+
     changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
     args = options.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
     network, devices = options.network(args), options.devices(args)
@@ -98,6 +99,8 @@ def training_data(args, shard, num_devices):
 
 
 def training_net(args, network, devices, meet):
+    from r2plus1d.training.net import TrainingNet
+
     return TrainingNet(
         network,
         devices=devices,
@@ -136,6 +139,8 @@ def tester(args, network, devices):
 
 def plot(args, network):
     """Draw the log as far as it goes."""
+    from r2plus1d.training import checkpoint
+
     log_path = args.file_store_path / f'{checkpoint.checkpoint_stem(network)}_log.csv'
     if args.plot and args.shard_id == 0 and log_path.is_file():
         from r2plus1d.training.plot import plot_log

@@ -23,6 +23,12 @@ def run(main):
         sys.stdout.flush()
     except InputError as error:
         status = _complain(tool, error)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] != 'caffe2':
+            raise
+        status = _complain(
+            tool, 'this needs Caffe2, which is not installed here (scripts/setup.sh)'
+        )
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
         status = FAILED

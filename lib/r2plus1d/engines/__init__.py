@@ -90,7 +90,13 @@ def open_engine(network, *, devices, outputs, settings=CAFFE2, from_onnx=False):
         return OpenVinoEngine(network, devices=devices, outputs=outputs, settings=settings)
     from r2plus1d.engines.torch import TorchEngine
 
-    return TorchEngine(network, devices=devices, outputs=outputs, precision=settings.precision)
+    return TorchEngine(
+        network,
+        devices=devices,
+        outputs=outputs,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
 
 
 def chosen(settings, devices, *, from_onnx=False):

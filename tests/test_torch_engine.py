@@ -1,0 +1,474 @@
+"""PyTorch 2 as an engine: each operator, each precision, the same rows however they are run."""
+
+import json
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from r2plus1d.engines import Devices
+from r2plus1d.engines import torch as torch_engine
+from r2plus1d.engines.torch import TorchEngine
+from r2plus1d.errors import InputError
+from r2plus1d.models import graph, weights
+from r2plus1d.models.network import Network
+from r2plus1d.video import transform
+
+try:
+    torch_engine.require()
+except InputError as lacking:
+    pytest.skip(str(lacking), allow_module_level=True)
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper, reference
+from torch.nn import functional
+
+from r2plus1d.engines import onnx as onnx_files
+from r2plus1d.engines.torch_graph import GraphModule
+
+NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
+OUTPUTS = ('softmax', 'final_avg')
+PARAMETERS = weights.random_parameters(NETWORK, 0)
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, *NETWORK.data_shape), np.uint8)
+CLIPS = transform.normalize(PIXELS, transform.RGB_MEAN, transform.RGB_STD)
+RNG = np.random.default_rng(1)
+
+
+def run(clips=CLIPS, *, network=NETWORK, given=PARAMETERS, outputs=OUTPUTS, **options):
+    options = {'devices': Devices(), 'precision': 'fp32', **options}
+    with TorchEngine(network, outputs=outputs, **options) as engine:
+        engine.load(given)
+        return engine.run(clips)
+
+
+@pytest.fixture(scope='module', params=['fp32', 'bf16'])
+def precision(request):
+    try:
+        TorchEngine(NETWORK, devices=Devices(), outputs=OUTPUTS, precision=request.param).close()
+    except InputError as error:
+        pytest.skip(str(error))
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def together(precision):
+    return run(precision=precision)
+
+
+# The graph
+
+
+def array(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def model_of(kind, inputs, parameters=(), **attributes):
+    """An ONNX model of one operator on `data`."""
+    names = [f'w.{i}' for i in range(len(parameters))]
+    node = helper.make_node(kind, [*inputs, *names], ['out'], name='out', **attributes)
+    made = helper.make_graph(
+        [node],
+        'one operator',
+        [helper.make_tensor_value_info('data', TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info('out', TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(p, name) for p, name in zip(parameters, names)],
+    )
+    # The reference's batch norm of the opset that we export is wrong
+    return helper.make_model(made, opset_imports=[helper.make_opsetid('', 15)], ir_version=8)
+
+
+def ours(model, data):
+    with torch.inference_mode():
+        return GraphModule(model)(torch.from_numpy(data))['out'].numpy()
+
+
+VIDEO = (2, 3, 4, 7, 8)
+STEM = {'kernel_shape': [1, 3, 3], 'strides': [1, 2, 2], 'pads': [0, 1, 1, 0, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ('shape', 'model'),
+    [
+        (VIDEO, model_of('Conv', ['data'], [array(5, 3, 1, 3, 3)], **STEM)),
+        (VIDEO, model_of('Conv', ['data'], [array(5, 3, 1, 3, 3), array(5)], **STEM)),
+        (VIDEO, model_of('Conv', ['data'], [array(4, 3, 3, 1, 2)], kernel_shape=[3, 1, 2])),
+        (
+            VIDEO,
+            model_of(
+                'BatchNormalization',
+                ['data'],
+                [array(3), array(3), array(3), np.square(array(3))],
+                epsilon=1e-3,
+            ),
+        ),
+        (VIDEO, model_of('Relu', ['data'])),
+        (VIDEO, model_of('Add', ['data', 'data'])),
+        (VIDEO, model_of('AveragePool', ['data'], kernel_shape=[1, 7, 7], strides=[1, 1, 1])),
+        (VIDEO, model_of('AveragePool', ['data'], **STEM)),
+        (VIDEO, model_of('MaxPool', ['data'], kernel_shape=[1, 2, 2], strides=[1, 2, 2])),
+        (VIDEO, model_of('MaxPool', ['data'], **STEM)),
+        (VIDEO, model_of('Flatten', ['data'], axis=1)),
+        (VIDEO, model_of('Identity', ['data'])),
+        ((2, 6), model_of('Gemm', ['data'], [array(4, 6), array(4)], transB=1)),
+        ((2, 6), model_of('Gemm', ['data'], [array(6, 4)])),
+        ((2, 6), model_of('Mul', ['data'], [array(6)])),
+        ((2, 6), model_of('Add', ['data'], [array(6)])),
+        ((2, 6), model_of('Softmax', ['data'], axis=1)),
+        ((2, 6), model_of('Sigmoid', ['data'])),
+    ],
+    ids=lambda value: value.graph.node[0].op_type if isinstance(value, onnx.ModelProto) else '',
+)
+def test_operators(shape, model):
+    data = array(*shape)
+    expected = reference.ReferenceEvaluator(model).run(None, {'data': data})[0]
+    np.testing.assert_allclose(ours(model, data), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_operator_that_is_exported_is_tried():
+    from r2plus1d.engines import onnx_graph, torch_graph
+
+    assert set(torch_graph.OPERATORS) == onnx_graph.ONNX_OPERATORS
+
+
+def test_in_place_relus_spare_what_is_still_needed():
+    nodes = [
+        helper.make_node('Add', ['data', 'data'], ['sum']),
+        helper.make_node('Relu', ['sum'], ['first']),
+        helper.make_node('Relu', ['data'], ['second']),
+        helper.make_node('Add', ['first', 'sum'], ['third']),
+        helper.make_node('Identity', ['third'], ['same']),
+        helper.make_node('Relu', ['same'], ['out']),
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in ('sum', 'third', 'second', 'out')]
+    model = helper.make_model(helper.make_graph(nodes, 'relus', [], outputs))
+    data = np.array([[-1, 2]], np.float32)
+    with torch.inference_mode():
+        given = torch.from_numpy(data.copy())
+        values = GraphModule(model)(given)
+    np.testing.assert_array_equal(given, data)
+    for name, expected in {
+        'sum': [-2, 4],
+        'third': [-2, 8],
+        'second': [0, 2],
+        'out': [0, 8],
+    }.items():
+        np.testing.assert_array_equal(values[name], [expected], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ('model', 'message'),
+    [
+        (
+            model_of('LeakyRelu', ['data']),
+            'out is made by the ONNX operator LeakyRelu; engine torch knows Add, Aver',
+        ),
+        (
+            model_of('Conv', ['data'], [array(5, 3, 1, 3, 3)], dilations=[2, 2, 2], **STEM),
+            "out: engine torch cannot run this Conv: got an unexpected keyword argument 'dila",
+        ),
+        (
+            model_of('MaxPool', ['data'], kernel_shape=[1, 2, 2], pads=[0, 0, 0, 0, 1, 1]),
+            'out: pads are [0, 0, 0, 0, 1, 1]; engine torch pads both ends alike',
+        ),
+        (model_of('Softmax', []), 'out: engine torch cannot run this Softmax: missing a required'),
+    ],
+)
+def test_what_is_not_known_is_refused(model, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        GraphModule(model)
+
+
+# The engine
+
+
+BY_HAND = {
+    'Conv': lambda kernel, stride, pad, x, w, b=None: functional.conv3d(x, w, b, stride, pad),
+    'SpatialBN': lambda epsilon, x, scale, shift, mean, variance: functional.batch_norm(
+        x, mean, variance, scale, shift, eps=epsilon
+    ),
+    'Relu': torch.relu,
+    'Sum': torch.add,
+    'AveragePool': lambda kernel, stride, pad, x: functional.avg_pool3d(x, kernel, stride, pad),
+    'MaxPool': lambda kernel, stride, pad, x: functional.max_pool3d(x, kernel, stride, pad),
+    'FC': lambda x, w, b: functional.linear(x.flatten(1), w, b),
+    'Dropout': lambda x: x,
+    'SoftmaxWithLoss': lambda x: x.softmax(1),
+    'ElementwiseLinear': lambda x, w, b: x * w + b,
+    'Sigmoid': torch.sigmoid,
+}
+
+
+def by_hand(network, parameters, clips):
+    """Every blob of the network, each operator as Caffe2 defines it, in float64, nothing folded."""
+    values = {'data': torch.from_numpy(clips).double()}
+    for node in graph.trace(network).nodes:
+        read = [values[name] for name in node.inputs]
+        read += [torch.from_numpy(parameters[name]).double() for name in node.parameters]
+        values[node.output] = BY_HAND[node.kind](*node.attributes.values(), *read)
+    return {name: value.numpy() for name, value in values.items()}
+
+
+def parameters_of(network):
+    """Random ones, with batch norms that do something."""
+    rng = np.random.default_rng(2)
+    parameters = weights.random_parameters(network, 0)
+    for name, values in parameters.items():
+        if name.endswith(('_s', '_riv', '_rm', '_b', 'logit_w')):
+            values += rng.uniform(-0.4, 0.4, values.shape).astype(np.float32)
+    return parameters
+
+
+def distance(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+SMALL = {'clip_length': 8, 'num_labels': 7, 'width': 0.125}
+NETWORKS = [
+    Network('r2plus1d', 18, **SMALL),
+    Network('r3d', 10, **SMALL, num_channels=2, use_dropout=True, pred_layer_name='a.b'),
+    Network('mc3', 10, **SMALL, multi_label=True),
+    Network('r2d', 26, **SMALL),
+    Network('c3d', clip_length=16, num_labels=7, width=0.125),
+]
+
+
+@pytest.mark.parametrize('network', NETWORKS, ids=lambda network: network.name)
+def test_networks(network, precision):
+    parameters = parameters_of(network)
+    clips = np.random.default_rng(3).standard_normal((2, *network.data_shape), np.float32)
+    outputs = [node.output for node in graph.trace(network).nodes][-4:]
+    outputs = [name for name in outputs if '/' not in name]
+    found = run(clips, network=network, given=parameters, outputs=outputs, precision=precision)
+    expected = by_hand(network, parameters, clips)
+    for name in outputs:
+        assert (found[name].dtype, found[name].shape) == (np.float32, expected[name].shape)
+        allowed = {'fp32': 1e-5, 'bf16': 2e-2}[precision]
+        assert distance(found[name], expected[name]) < allowed, name
+    np.testing.assert_array_equal(
+        found[network.prediction].argmax(1), expected[network.prediction].argmax(1)
+    )
+
+
+@pytest.mark.parametrize('name', ['r2plus1d_d18_l8', 'rmc3_d18_l8', 'c3d_d18_l16'])
+def test_golden_networks(golden, precision, name):
+    """Caffe2's outputs, at full width."""
+    settings = json.loads((golden / 'nets' / f'{name}.json').read_text())
+    names = ('clip_length', 'crop_size', 'num_channels', 'num_labels')
+    network = Network(settings['model_name'], settings['model_depth'], **pick(settings, names))
+    made = runpy.run_path(str(golden / 'parameters.py'))['golden_parameter']
+    parameters = {k: made(k, shape) for k, shape in graph.trace(network).parameters.items()}
+    pixels = np.load(golden / 'video_input' / 'start_rgb_l16.npz')['rgb_u8'][:2]
+    blobs = {
+        'softmax': network.prediction,
+        'logits': network.logits,
+        'feature': 'fc7' if network.is_c3d else 'final_avg',
+    }
+    found = run(
+        pixels[:, :, : network.clip_length],
+        network=network,
+        given=parameters,
+        outputs=blobs.values(),
+        precision=precision,
+    )
+    for key, expected in np.load(golden / 'nets' / f'{name}.npz').items():
+        allowed = {'fp32': 1e-5, 'bf16': 1e-2}[precision]
+        assert distance(found[blobs[key]], expected) < allowed, key
+        if key != 'feature':
+            np.testing.assert_array_equal(found[blobs[key]].argmax(1), expected.argmax(1))
+
+
+def pick(mapping, names):
+    return {name: mapping[name] for name in names}
+
+
+def test_batch_norms_that_are_not_folded(precision):
+    parameters = parameters_of(NETWORK)
+    expected = by_hand(NETWORK, parameters, CLIPS)
+    model = onnx_files.export(NETWORK, parameters, OUTPUTS, fold_batch_norm=False)
+    dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16}[precision]
+    with torch.inference_mode():
+        found = GraphModule(model, dtype)(torch.from_numpy(CLIPS))
+    for name in OUTPUTS:
+        allowed = {'fp32': 1e-5, 'bf16': 2e-2}[precision]
+        assert distance(found[name].numpy(), expected[name]) < allowed
+
+
+def test_a_file_is_run_like_its_weights(tmp_path, together, precision):
+    path = tmp_path / 'model.onnx'
+    outputs = (*OUTPUTS, 'comp_0_sum_2')
+    onnx_files.save(onnx_files.export(NETWORK, PARAMETERS, outputs), path)
+    found = run(given=onnx_files.read(path), precision=precision)
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(found[name], together[name])
+
+
+def test_pixels_are_normalized_as_the_reader_does(together, precision):
+    pixels = run(PIXELS, precision=precision)
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(pixels[name], together[name])
+
+
+def test_a_row_does_not_depend_on_the_others(together, precision):
+    for clips, rows in {'alone': [3], 'some': [1, 2, 3], 'backwards': [4, 3, 2, 1, 0]}.items():
+        found = run(CLIPS[rows], precision=precision)
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(found[name], together[name][rows], err_msg=clips)
+
+
+@pytest.fixture
+def one_thread():
+    """On which sums in fp32 depend."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_processes_give_the_rows_of_one(precision, one_thread):
+    alone = run(PIXELS, precision=precision)
+    for replicas in (2,):
+        devices = Devices('cpu', tuple(range(replicas)))
+        with TorchEngine(NETWORK, devices=devices, outputs=OUTPUTS, precision=precision) as engine:
+            engine.load(PARAMETERS)
+            # Each slot of the memory they share is used several times
+            for rows in ([*range(5)] * 5, [0], [2, 1]):
+                several = engine.run(PIXELS[rows])
+                for name in OUTPUTS:
+                    np.testing.assert_array_equal(several[name], alone[name][rows])
+
+
+def test_chunks_that_are_filled_up(monkeypatch):
+    """As on a GPU: 5 clips are computed as 3 and 2, with a clip of zeros."""
+    from r2plus1d.engines import torch_device
+
+    alone = run()
+    monkeypatch.setattr(torch_device, 'CPU_CLIPS_A_RUN', 3)
+    filled = run()
+    for name in OUTPUTS:
+        np.testing.assert_allclose(filled[name], alone[name], rtol=1e-5, atol=1e-6)
+
+
+def workers():
+    return TorchEngine(NETWORK, devices=Devices('cpu', (0, 1)), outputs=OUTPUTS, precision='fp32')
+
+
+def test_a_process_that_dies_is_an_error():
+    with workers() as engine:
+        engine.load(PARAMETERS)
+        os.kill(engine.processes[1], signal.SIGKILL)
+        with pytest.raises(InputError, match='the process for cpu 1 ended with status -9'):
+            engine.run(CLIPS)
+        assert engine.processes == [], 'the other one is left'
+
+
+def test_a_process_that_cannot_begin_is_an_error(monkeypatch):
+    from r2plus1d.engines import torch_device
+
+    monkeypatch.setattr(torch_device, 'require', lambda devices, precision: None)
+    message = 'in the process for cpu 0: (.|\\n)*KeyError'
+    with pytest.raises(RuntimeError, match=message):
+        run(devices=Devices('cpu', (0, 1)), precision='fp8')
+
+
+def test_what_goes_wrong_in_a_process_is_raised_here():
+    with workers() as engine:
+        engine.load(PARAMETERS)
+        with pytest.raises(RuntimeError, match=r'in the process for cpu 0: (.|\n)*AssertionError'):
+            engine.run(CLIPS.astype(np.int32))
+
+
+INTERRUPTED = """
+import signal, sys, time
+import numpy as np
+from r2plus1d.engines import Devices
+from r2plus1d.engines.torch import TorchEngine
+from r2plus1d.models import graph, weights
+from r2plus1d.models.network import Network
+
+if __name__ == '__main__':
+    network = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
+    with TorchEngine(network, devices=Devices('cpu', (0, 1)), outputs=['softmax']) as engine:
+        engine.load(weights.random_parameters(network, 0))
+        print(*engine.processes, flush=True)
+        while True:
+            engine.run(np.zeros((4, *network.data_shape), np.uint8))
+"""
+
+
+@pytest.mark.parametrize('sent', [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_with_the_one_that_made_them(tmp_path, sent):
+    script = tmp_path / 'script.py'
+    script.write_text(INTERRUPTED)
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as made:  # fmt: skip
+        processes = list(map(int, made.stdout.readline().split()))
+        assert len(processes) == 2
+        if sent == signal.SIGINT:
+            os.killpg(made.pid, sent)  # as a terminal does
+        else:
+            made.kill()
+        errors = made.communicate(timeout=60)[1]
+    for pid in processes:
+        assert ended(pid), errors
+    if sent == signal.SIGINT:
+        assert errors.count('Traceback') == 1, errors
+        assert errors.rstrip().endswith('KeyboardInterrupt')
+
+
+def ended(pid, seconds=20):
+    for _ in range(10 * seconds):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ('precision', 'message'),
+    [
+        ('fp16', 'precision is fp16, which is for GPUs; a CPU has fp32 and bf16'),
+        ('int8', 'precision is int8, which engine torch lacks; --engine=openvino has it'),
+        ('fp8', 'precision is fp8; engine torch knows fp32, bf16, fp16'),
+    ],
+)
+def test_precisions_that_are_refused(precision, message):
+    with pytest.raises(InputError, match=message):
+        run(precision=precision)
+
+
+def test_a_cpu_without_bf16(monkeypatch):
+    from r2plus1d.engines import torch_device
+
+    monkeypatch.setattr(torch_device, '_cpu_has_bf16', lambda: False)
+    with pytest.raises(InputError, match='precision is bf16, which this CPU does not have'):
+        run(precision='bf16')
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    absent = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    message = f'gpus is {absent}; PyTorch sees {absent or "no"} GPUs here'
+    with pytest.raises(InputError, match=message):
+        run(devices=Devices('gpu', (absent,)))
+
+
+def test_outputs_that_are_refused(tmp_path):
+    with pytest.raises(InputError, match='comp_99_sum_2, which r2plus1d_10_8_w0.125 does not have'):
+        run(outputs=['comp_99_sum_2'])
+    path = tmp_path / 'model.onnx'
+    onnx_files.save(onnx_files.export(NETWORK, PARAMETERS, ['softmax']), path)
+    with pytest.raises(InputError, match='gives softmax, not final_avg; tools/export_onnx.py'):
+        run(given=onnx_files.read(path))

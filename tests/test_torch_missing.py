@@ -1,0 +1,34 @@
+"""Engine torch without PyTorch 2: one clear line."""
+
+import subprocess
+import sys
+
+import pytest
+
+from r2plus1d import engines
+from r2plus1d.engines import Devices
+from r2plus1d.engines.torch import TorchEngine
+from r2plus1d.errors import InputError
+from r2plus1d.models.network import Network
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    def refused(message):
+        with pytest.raises(InputError, match=message):
+            TorchEngine(Network(), devices=Devices(), outputs=['softmax'])
+
+    monkeypatch.setattr(engines, '_torch_release', lambda: 2)
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    if engines.has('torch'):
+        refused('needs the package onnx: pip install onnx')
+    monkeypatch.setattr(engines, '_torch_release', lambda: 1)
+    refused('engine is torch, which is not installed here: PyTorch 2 or later: pip install')
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    refused('engine is torch, which is not installed here: PyTorch 2 or later: pip install')
+
+
+def test_importing_the_engine_needs_none_of_it():
+    code = (
+        'import sys, r2plus1d.engines.torch; sys.exit(bool({"torch", "onnx"} & set(sys.modules)))'
+    )
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
