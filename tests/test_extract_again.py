@@ -24,8 +24,6 @@ from r2plus1d.video.grouped_reader import GroupedReader
 from r2plus1d.video.reader import RecordNeeds
 from r2plus1d.video.record import Record
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
-
 CLIPS, FAILED = 160, {3, 77, 78}
 # The journal is written after each batch, so that there is something to go on with early.
 DRIVER = """

@@ -29,8 +29,6 @@ from r2plus1d.video.flow import FlowSettings
 from r2plus1d.video.settings import ClipSettings
 from test_video_input import NOT_FLAGS, RENAMED, settings_of
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
-
 EVERYTHING = '--features=softmax,final_avg,label,video_id,start_frame'
 
 

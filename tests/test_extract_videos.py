@@ -11,8 +11,6 @@ from r2plus1d.video import video_files
 from r2plus1d.video.settings import ClipSettings
 from r2plus1d.video.video_files import Stride, VideoFiles, find_videos
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
-
 COUNTED = ClipSettings(length=8, decode_type='frame')
 
 
