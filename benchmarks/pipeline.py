@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.models import weights
@@ -56,10 +56,10 @@ def main():
 
 def overlap(args):
     """Print the seconds of decoding alone, network alone and both, and their ratio."""
-    network = options.network(args)
+    network = from_options.network(args)
     with (
-        options.open_reader(args, args.batch_size) as reader,
-        options.engine(args, network, [network.prediction]) as engine,
+        from_options.open_reader(args, args.batch_size) as reader,
+        from_options.engine(args, network, [network.prediction]) as engine,
     ):
         engine.load(weights.random_parameters(network, 0))
         batches = list(batches_of(reader, args.batch_size))
@@ -74,7 +74,7 @@ def overlap(args):
     decoding, running, both = (statistics.median(times) for times in zip(*rounds))
     ratio = statistics.median(t[2] / max(t[:2]) for t in rounds)
     print(f'{network.name}, {len(reader)} videos, {engine.name} in {engine.precision}')
-    print(f'on {options.devices(args)}, {args.num_decode_threads} threads decode')
+    print(f'on {from_options.devices(args)}, {args.num_decode_threads} threads decode')
     print(f'decoding alone {decoding:.2f} s, network alone {running:.2f} s, together {both:.2f} s')
     print(f'together / the slower alone: {ratio:.3f} (median of {args.repeats})')
 
@@ -101,7 +101,7 @@ def memory(args):
 def peak_of(args, records, folder):
     """Peak resident bytes of one run of test_net over `records` records."""
     repeat_database(args.test_data, folder / 'lmdb', records)
-    network = options.network(args)
+    network = from_options.network(args)
     weights.save_pickle(folder / 'weights.pkl', weights.random_parameters(network, 0))
     passed = [a for a in sys.argv[1:] if not re.match('--(records|repeats|test_data)=', a)]
     command = [

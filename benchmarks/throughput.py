@@ -24,7 +24,7 @@ import time
 import numpy as np
 from pipeline import machine
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predict import predict
 from r2plus1d.models import summary, weights
@@ -96,7 +96,7 @@ def make_database(args, folder):
     paths = sorted(args.clips_of.iterdir()) if args.clips_of else generate(folder, args.videos)
     records = [Record(path.read_bytes(), (0,)) for path in paths]
     if args.dense:
-        required = options.clip_settings(args).required
+        required = from_options.clip_settings(args).required
         starts = clip_starts(num_frames=SECONDS * FPS, required=required, stride=args.stride)
         records = [
             Record(str(path).encode(), (0,), start, number)
@@ -182,8 +182,11 @@ def child(database, engine, what, name, value):
 
 def measure(args):
     """Time one thing once, after a clip to warm up; what is measured is what test_net.py does."""
-    network = options.network(args)
-    with open_reader(args) as reader, options.engine(args, network, [network.prediction]) as engine:
+    network = from_options.network(args)
+    with (
+        open_reader(args) as reader,
+        from_options.engine(args, network, [network.prediction]) as engine,
+    ):
         samples = list(reader) if args.measure == 'network' else [next(iter(reader))]
         engine.load(weights.random_parameters(network, 0))
         engine.run(samples[0].clips.pixels[:1])
@@ -208,9 +211,9 @@ def measure(args):
 
 def open_reader(args):
     if not args.dense:
-        return options.open_reader(args, args.batch_size)
+        return from_options.open_reader(args, args.batch_size)
     args.use_local_file = True
-    clips = options.clip_settings(args, decode_type='start', clips=1)
+    clips = from_options.clip_settings(args, decode_type='start', clips=1)
     return DenseReader(args, clips)
 
 
@@ -218,7 +221,7 @@ class DenseReader(GroupedReader):
     """A GroupedReader that is gone through as a ClipReader is."""
 
     def __init__(self, args, clips):
-        super().__init__(args.test_data, clips, options.record_needs(args))
+        super().__init__(args.test_data, clips, from_options.record_needs(args))
         self._threads, self._batch = args.num_decode_threads, args.batch_size
 
     def __iter__(self):

@@ -9,7 +9,7 @@ import statistics
 
 from pipeline import machine, seconds
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.training.data import TrainingData
 from r2plus1d.training.net import TrainingNet
@@ -30,12 +30,12 @@ def main():
         raise InputError(
             f'{args.test_data} is missing: sh scripts/create_kinetics_lmdb.sh makes it'
         )
-    network, devices = options.network(args), options.devices(args)
+    network, devices = from_options.network(args), from_options.devices(args)
     with (
         TrainingData(
             args.test_data,
-            options.training_clips(args),
-            options.record_needs(args),
+            from_options.training_clips(args),
+            from_options.record_needs(args),
             batch_size=args.batch_size * len(devices.ids),
             threads=args.num_decode_threads,
         ) as data,

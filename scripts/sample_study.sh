@@ -6,8 +6,8 @@ set -eu
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 MODELS=${MODELS:-r2d r2df mc3 rmc3 r3d r2plus1d} # names with spaces between them
-NUM_EPOCHS=${NUM_EPOCHS:-12}
-STEP_EPOCH=${STEP_EPOCH:-9}
+NUM_EPOCHS=${NUM_EPOCHS:-8}
+STEP_EPOCH=${STEP_EPOCH:-6}
 OUTPUT=${OUTPUT:-$root/output/sample_study} # a folder for each network
 export NUM_EPOCHS STEP_EPOCH
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from conftest import number_of
-from r2plus1d import options
+from r2plus1d import from_options, options
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video import dense_list, lists, sampling
 from r2plus1d.video.decode import Video
@@ -111,7 +111,9 @@ def test_every_clip_can_be_read(make_video, make_database, suffix):
     (found,) = dense_list.find_clips([row], required=8, stride=4, threads=1)
     database = make_database([(*clip,) for clip in found.clip_rows()])
     flags = ['--decode_type=start', '--clip_length_rgb=8']
-    settings = options.clip_settings(options.parse('', options.NETWORK, options.CLIPS, argv=flags))
+    settings = from_options.clip_settings(
+        options.parse('', options.NETWORK, options.CLIPS, argv=flags)
+    )
     with ClipReader(database, settings, RecordNeeds(1, True, video_id=True), threads=1) as reader:
         samples = list(reader)
     assert [sample.failure for sample in samples] == [None] * 9

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from r2plus1d import options
+from r2plus1d import from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.models import resnet3d, summary
 from r2plus1d.models.network import Network
@@ -135,7 +135,7 @@ def test_c3d_has_one_depth():
     ],
 )
 def test_network_from_the_command_line(argv, shape):
-    network = options.network(options.parse('', options.NETWORK, argv=argv))
+    network = from_options.network(options.parse('', options.NETWORK, argv=argv))
     assert network.data_shape == shape
 
 
@@ -143,7 +143,7 @@ def test_networks_can_be_described_without_caffe2():
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
         'from r2plus1d import options\n'
-        'print(options.network(options.parse("", options.NETWORK, argv=[])).name)'
+        'print(from_options.network(options.parse("", options.NETWORK, argv=[])).name)'
     )
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from onnx_models import TINY, parameters_of, settings_of
-from r2plus1d import options
+from r2plus1d import from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.models.network import Network
 from r2plus1d.video.transform import RGB_MEAN, RGB_STD
@@ -60,7 +60,7 @@ def test_a_file_tells_what_it_is(written, network, changes, fold):
     assert {name: got.settings[name] for name in changes} == changes
     args = options.parse('', options.NETWORK, options.CLIPS, argv=[])
     vars(args).update(got.settings)
-    clips = options.clip_settings(args)
+    clips = from_options.clip_settings(args)
     assert (clips.length, clips.crop_size) == (network.clip_length, network.crop_size)
     assert clips.channels == network.num_channels
     statistics = [json.loads(got.metadata[f'channel_{what}']) for what in ('mean', 'std')]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import golden_cases, number_of
-from r2plus1d import options
+from r2plus1d import from_options, options
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video import flow
 from r2plus1d.video.assembly import normalize
@@ -28,7 +28,7 @@ def settings_of(arguments):
     for name, value in arguments.items():
         if name not in NOT_FLAGS:
             argv.append(f'--{RENAMED.get(name, name)}={int(value)}')
-    return options.clip_settings(options.parse('', *groups, argv=argv))
+    return from_options.clip_settings(options.parse('', *groups, argv=argv))
 
 
 def records_of(case, golden, local=None):

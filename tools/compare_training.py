@@ -3,7 +3,7 @@
 import csv
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.models import summary
 from r2plus1d.models.zoo import ARCHITECTURES, C3D
@@ -43,7 +43,7 @@ def row(log, name, args):
     if not epochs:
         raise InputError(f'{log} has no epochs yet')
     args.model_name = name
-    multiply_adds, parameters = summary.totals(options.network(args))
+    multiply_adds, parameters = summary.totals(from_options.network(args))
     last = epochs[-1]
     accuracies = ('train_accuracy', 'test_clip', 'test_top1')
     return [

@@ -4,7 +4,7 @@ import hashlib
 import math
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.engines import onnx
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import read_class_names
@@ -34,7 +34,7 @@ SUFFIX = '.onnx'
 
 def main():
     args = options.parse(__doc__, options.WEIGHTS, options.NETWORK, CLIPS, EXPORT)
-    network, output = options.network(args), output_path(args)
+    network, output = from_options.network(args), output_path(args)
     outputs = wanted(args, network)
     onnx.require_blobs(network, outputs)
     metadata = onnx.describe(

@@ -8,7 +8,7 @@ import logging
 import math
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.engines import chosen
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import extract
@@ -93,14 +93,14 @@ FREE = {
 
 def main():
     args = options.parse(__doc__, *GROUPS, **DEFAULTS)
-    model = options.take_onnx(args)
-    network = options.network(args)
+    model = from_options.take_onnx(args)
+    network = from_options.network(args)
     if args.list_blobs:
         return list_blobs(network, model)
     features = wanted(args)
     columns = extract.columns(network, features)
     check(args, features, model)
-    devices = options.devices(args)
+    devices = from_options.devices(args)
     settings = extract.ExtractionSettings(
         batch_size=args.batch_size * len(devices.ids),
         threads=args.num_decode_threads,
@@ -177,17 +177,17 @@ def output_path(args):
 def open_source(args, batch_size, features):
     limit = None if args.num_iterations < 0 else args.num_iterations * batch_size
     if args.videos:
-        settings = options.clip_settings(args, decode_type='frame', clips=1)
+        settings = from_options.clip_settings(args, decode_type='frame', clips=1)
         step = args.stride or Stride(frames=settings.required)
         return VideoFiles(
             find_videos(args.videos), settings, step, threads=args.num_decode_threads, limit=limit
         )
-    needs = options.record_needs(args)
+    needs = from_options.record_needs(args)
     if 'video_id' in features:
         needs = dataclasses.replace(needs, video_id=True)
     if not args.sanity_check and not args.multi_label:
         needs = dataclasses.replace(needs, num_labels=None)  # other classes than the weights'
-    return GroupedReader(args.test_data, options.clip_settings(args), needs, limit=limit)
+    return GroupedReader(args.test_data, from_options.clip_settings(args), needs, limit=limit)
 
 
 def arguments_of(args, features, source, devices):
@@ -203,8 +203,8 @@ def arguments_of(args, features, source, devices):
         weights.require_file(args.load_model_path)
         digest = hashlib.sha256(args.load_model_path.read_bytes()).hexdigest()
         arguments['load_model_path'] = f'sha256 {digest[:16]}'
-        is_onnx = args.load_model_path.suffix == options.ONNX_SUFFIX
-        settings = options.engine_settings(args)
+        is_onnx = args.load_model_path.suffix == from_options.ONNX_SUFFIX
+        settings = from_options.engine_settings(args)
         arguments['engine'] = chosen(settings, devices, from_onnx=is_onnx)
     return arguments
 
@@ -230,9 +230,9 @@ def run(args, network, model, source, store, settings):
         with contextlib.ExitStack() as stack:
             engine = None
             if outputs and store.done < len(source):
-                loaded = options.load_weights(args, network, model)
+                loaded = from_options.load_weights(args, network, model)
                 engine = stack.enter_context(
-                    options.engine(args, network, outputs, from_onnx=model is not None)
+                    from_options.engine(args, network, outputs, from_onnx=model is not None)
                 )
                 log.info('%s, %s in %s', network.name, engine.name, engine.precision)
                 engine.load(loaded)

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.models import weights
 
 OUTPUT = {
@@ -13,7 +13,7 @@ OUTPUT = {
 
 def main():
     args = options.parse(__doc__, options.NETWORK, OUTPUT)
-    network = options.network(args)
+    network = from_options.network(args)
     parameters = weights.random_parameters(network, args.seed)
     weights.save_pickle(args.save_model_path, parameters)
     print(f'{network.name}: {len(parameters)} random blobs in {args.save_model_path}')

@@ -3,7 +3,7 @@
 import logging
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.video import show
 
 log = logging.getLogger(__name__)
@@ -19,9 +19,9 @@ OUTPUT = {
 def main():
     groups = (options.DATABASE, options.NETWORK, options.CLIPS, OUTPUT)
     args = options.parse(__doc__, *groups, num_labels=None)
-    clips = options.clip_settings(args)
+    clips = from_options.clip_settings(args)
     show.check(raw=args.raw, output=args.output, sheet=args.sheet, settings=clips)
-    with options.open_reader(args, ahead=0, limit=args.num_records or None) as reader:
+    with from_options.open_reader(args, ahead=0, limit=args.num_records or None) as reader:
         shown = show.collect(reader)
         records = len(reader)
     if args.output:

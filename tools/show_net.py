@@ -6,7 +6,7 @@ Example:
 
 import json
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.models import summary
 
@@ -45,7 +45,7 @@ def main():
     args = options.parse(__doc__.splitlines()[0], options.NETWORK, SHOW)
     if args.training and not args.json:
         raise InputError('training is 1 without --json; the table is of the inference network')
-    network = options.network(args)
+    network = from_options.network(args)
     if args.json:
         print(as_json(network, args.training))
     else:

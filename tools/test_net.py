@@ -3,7 +3,7 @@
 import logging
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate, read_class_names
 from r2plus1d.models import summary
 
@@ -45,15 +45,15 @@ GROUPS = (
 
 def main():
     args = options.parse(__doc__, *GROUPS)
-    onnx_model = options.take_onnx(args)
-    network, clips = options.network(args), options.clip_settings(args)
-    devices = options.devices(args)
+    onnx_model = from_options.take_onnx(args)
+    network, clips = from_options.network(args), from_options.clip_settings(args)
+    devices = from_options.devices(args)
     settings = evaluation_settings(args, args.batch_size * len(devices.ids), onnx_model)
-    weights = options.load_weights(args, network, onnx_model)
+    weights = from_options.load_weights(args, network, onnx_model)
     limit = args.num_iter * settings.batch_size or None
     with (
-        options.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
-        options.engine(
+        from_options.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
+        from_options.engine(
             args, network, [network.prediction], from_onnx=onnx_model is not None
         ) as engine,
     ):

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d import cli, from_options, options
 from r2plus1d.engines import EngineSettings, open_engine
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.training.data import Shard, TrainingData
@@ -46,7 +46,7 @@ def main():
 
     changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
     args = options.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
-    network, devices = options.network(args), options.devices(args)
+    network, devices = from_options.network(args), from_options.devices(args)
     shard = Shard(args.shard_id, args.num_shards)
     schedule = schedule_of(args, len(devices.ids) * shard.count)
     loop = LoopSettings(args.file_store_path, args.max_loss, args.max_failures, args.display_iter)
@@ -90,8 +90,8 @@ def schedule_of(args, num_devices):
 def training_data(args, shard, num_devices):
     return TrainingData(
         args.train_data,
-        options.training_clips(args),
-        options.record_needs(args),
+        from_options.training_clips(args),
+        from_options.record_needs(args),
         batch_size=args.batch_size * num_devices,
         shard=shard,
         threads=args.num_decode_threads,
@@ -120,7 +120,7 @@ def tester(args, network, devices):
         batch_size=args.batch_size * len(devices.ids),
         failures=args.file_store_path / 'test_failures.csv',
     )
-    clips = options.clip_settings(args, random_crop=False, mirror=False)
+    clips = from_options.clip_settings(args, random_crop=False, mirror=False)
 
     def test(parameters):
         how = EngineSettings('caffe2', use_cudnn=args.use_cudnn)
@@ -133,7 +133,7 @@ def tester(args, network, devices):
             raise KeyboardInterrupt
         return result.score.shares
 
-    with options.open_reader(args, settings.batch_size, clips=clips) as reader:
+    with from_options.open_reader(args, settings.batch_size, clips=clips) as reader:
         yield test
 
 

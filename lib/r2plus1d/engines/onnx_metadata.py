@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 
-from r2plus1d import options
+from r2plus1d import from_options, options
 from r2plus1d.errors import InputError
 from r2plus1d.models.network import Network
 
@@ -134,7 +134,7 @@ def clip_settings(network, metadata):
     settings[length] = network.clip_length
     settings.update(crop_size=network.crop_size, num_channels=network.num_channels)
     args = options.parse('', options.NETWORK, options.CLIPS, argv=[])
-    options.clip_settings(argparse.Namespace(**{**vars(args), **settings}))  # it checks them
+    from_options.clip_settings(argparse.Namespace(**{**vars(args), **settings}))  # it checks them
     expected = normalization(settings['input_type'], settings['flow_data_type'])
     for key, numbers in zip(('channel_mean', 'channel_std'), expected):
         if _json(metadata, key) != numbers:
