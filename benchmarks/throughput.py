@@ -58,6 +58,8 @@ COLUMNS = ('videos/s', 'clips/s', 'network/s', 'of it', 'CPU-s', 'MB', 'GFLOP/s'
 
 def main():
     args = options.parse(__doc__.splitlines()[0], *GROUPS, **DEFAULTS)
+    if args.dense and args.clips_of:
+        raise InputError('clips_of gives whole videos; dense=1 is of those that are generated')
     if args.measure:
         print(json.dumps(measure(args)))
     else:

@@ -28,15 +28,16 @@ fi
 SPLITS=${SPLITS:-10}
 OUTPUT=${OUTPUT:-$root/output/kinetics_dense}
 
+# The list's place and number come last: the databases below are made of these.
 "$python" "$root/data/create_dense_list.py" \
-    --list_file="$LIST_FILE" \
-    --output="$OUTPUT" \
     --clip_length="${CLIP_FRAMES:-33}" \
     --stride="$STRIDE" \
-    --num_splits="$SPLITS" \
     --num_threads="$THREADS" \
     --max_failures="$MAX_FAILURES" \
-    "$@"
+    "$@" \
+    --list_file="$LIST_FILE" \
+    --num_splits="$SPLITS" \
+    --output="$OUTPUT"
 
 split=1
 while [ "$split" -le "$SPLITS" ]; do

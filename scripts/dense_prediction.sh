@@ -24,6 +24,14 @@ if [ -n "$INPUT" ]; then
     exit
 fi
 
+case " $*" in
+*" --output"*)
+    echo "dense_prediction.sh: --output is for one folder: set INPUT, such as" \
+        "INPUT=$OUTPUT/sample_rgb" >&2
+    exit 2
+    ;;
+esac
+
 echo "dense_prediction.sh: no INPUT: the bundled sample" >&2
 TEST_DATA='' MODEL='' OUTPUT=$OUTPUT/sample_rgb sh "$root/scripts/extract_feature_kinetics.sh" >&2
 TEST_DATA='' MODEL='' OUTPUT=$OUTPUT/sample_of sh "$root/scripts/extract_feature_kinetics_of.sh" >&2

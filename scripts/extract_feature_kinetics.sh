@@ -19,6 +19,7 @@ FEATURES=${FEATURES:-softmax,label,video_id}
 BATCH_SIZE=${BATCH_SIZE:-4}   # clips a device
 GPUS=${GPUS:-}                # such as 0,1,2,3; empty: the CPU
 THREADS=${THREADS:-4}         # videos decoded at the same time
+MAX_FAILURES=${MAX_FAILURES:-0} # clips of a database that may fail
 OUTPUT=${OUTPUT:-}            # folder of the pickles
 SAMPLE=${SAMPLE:-$root/data/sample} # where the bundled sample is put
 
@@ -41,6 +42,7 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
         sh "$root/scripts/create_kinetics_lmdb_feature_extraction.sh" >&2
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125$suffix.pkl
     DB_TYPE=pickle
+    MODEL_NAME=r2plus1d
     MODEL_DEPTH=18
     CLIP_LENGTH=8
     NUM_LABELS=8
@@ -69,6 +71,9 @@ if [ -e "$OUTPUT/clips_$((SPLITS + 1)).pkl" ]; then
     exit 2
 fi
 
+# A database of which more clips fail than MAX_FAILURES is done all the same, and the last status
+# is then 3; anything else ends the script.
+status=0
 split=1
 while [ "$split" -le "$SPLITS" ]; do
     "$python" "$root/tools/extract_features.py" \
@@ -85,7 +90,10 @@ while [ "$split" -le "$SPLITS" ]; do
         --batch_size="$BATCH_SIZE" \
         --gpus="$GPUS" \
         --num_decode_threads="$THREADS" \
+        --max_failures="$MAX_FAILURES" \
         --output_path="$OUTPUT/clips_$split.pkl" \
-        "$@"
+        "$@" || status=$?
+    case $status in 0 | 3) ;; *) exit "$status" ;; esac
     split=$((split + 1))
 done
+exit "$status"

@@ -97,6 +97,41 @@ def test_own_videos_through_the_scripts(make_video, tmp_path):
     assert 'out has pickles of more than 2 splits' in fewer.stderr
 
 
+def test_failed_clips_do_not_end_the_script(make_video, tmp_path):
+    """All databases are done; the status tells, unless as many failures are allowed."""
+    video, gone = tmp_path / 'video.mp4', tmp_path / 'gone.mp4'
+    for path in (video, gone):
+        shutil.copy(make_video(20), path)
+    (tmp_path / 'list.csv').write_text(f'org_video,label\n{video},0\n{gone},1\n{video},0\n')
+    made = run_script(
+        'create_kinetics_lmdb_feature_extraction.sh', '--num_splits=7', '--output=elsewhere',
+        cwd=tmp_path, LIST_FILE='list.csv', OUTPUT='dense', SPLITS='1', CLIP_FRAMES='8',
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert '3 videos, 6 clips in 1 list: dense_1.csv' in made.stdout
+    shutil.copytree(tmp_path / 'dense_1_lmdb', tmp_path / 'dense_2_lmdb')
+    gone.unlink()
+    network = Network(depth=10, clip_length=8, num_labels=2, width=0.125)
+    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    settings = {
+        'TEST_DATA': 'dense', 'MODEL': 'w.pkl', 'MODEL_DEPTH': '10', 'CLIP_LENGTH': '8',
+        'NUM_LABELS': '2', 'SPLITS': '2', 'OUTPUT': 'out',
+    }  # fmt: skip
+    for allowed, status in (('0', 3), ('2', 0)):
+        done = run_script(
+            'extract_feature_kinetics.sh', '--width=0.125', cwd=tmp_path, MAX_FAILURES=allowed,
+            **settings,
+        )  # fmt: skip
+        assert done.returncode == status, done.stderr
+        assert done.stdout.count('records: 6, extracted: 4, failed: 2') == 2
+
+
+def test_one_output_for_two_modalities(tmp_path):
+    done = run_script('dense_prediction.sh', '--output=p.csv', cwd=tmp_path)
+    assert done.returncode == 2
+    assert '--output is for one folder: set INPUT' in done.stderr
+
+
 def test_hmdb51_from_its_own_files(make_video, tmp_path):
     for name in ('run', 'walk'):
         (tmp_path / 'videos' / name).mkdir(parents=True)
@@ -128,6 +163,7 @@ def test_hmdb51_from_its_own_files(make_video, tmp_path):
         ('extract_feature_kinetics.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
         ('extract_feature_kinetics_of.sh', {'TEST_DATA': 'x'}, 'set TEST_DATA .* and MODEL'),
         ('extract_feature_hmdb51.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
+        ('fuse_prediction.sh', {'FLOW': 'x'}, 'set RGB and FLOW'),
         ('fuse_prediction.sh', {'RGB': 'x'}, 'set RGB and FLOW'),
         ('create_hmdb51_lmdb_feature_extraction.sh', {'VIDEOS': 'x'}, 'and ANNOTATIONS'),
     ],

@@ -100,12 +100,15 @@ def test_export_overwrites_only_when_told(export, tmp_path):
         (['--num_labels=6'], 'Its labels are 5: --num_labels=5?'),
         (['--input_type=flow', '--num_channels=3'], 'num_channels is 3; the input has 2'),
         (['--load_model_path=absent.pkl'], 'absent.pkl: no such weight file'),
-        (['--load_model_path=weights.onnx', '--overwrite=1'], 'which is the weight file itself'),
+        (['--load_model_path=weights.onnx'], 'weights.onnx, an .onnx file already'),
+        (['--load_model_path='], '. is a folder, not a weight file'),
+        (['--output=folder.onnx'], 'output is folder.onnx, a folder; name a file'),
     ],
 )
 def test_export_refuses_in_one_line(export, tmp_path, flags, message):
     if 'weights.onnx' in flags[0]:
         (tmp_path / 'weights.onnx').write_bytes(b'')
+    (tmp_path / 'folder.onnx').mkdir()
     done = export(*flags)
     assert (done.returncode, done.stdout) == (1, '')
     assert message in done.stderr

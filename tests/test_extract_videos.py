@@ -119,9 +119,10 @@ def test_in_a_process_of_its_own_with_the_defaults(run_tool, folder):
     ('arguments', 'message'),
     [
         (['--features=label,data'], 'features asks for label, and videos have none'),
-        (['--decode_type=1'], 'videos gives clips at a --stride; clip_per_video and decode_type'),
-        (['--clip_per_video=3'], 'videos gives clips at a --stride; clip_per_video and'),
-        (['--clip_start_positions=3'], 'clip_start_positions need decode_type uniform'),
+        (['--decode_type=1'], 'decode_type is for databases; videos gives clips at a --stride'),
+        (['--clip_per_video=3'], 'clip_per_video is for databases'),
+        (['--use_local_file=1'], 'use_local_file is for databases'),
+        (['--clip_start_positions=3'], 'clip_start_positions is for databases'),
         (['--test_data=x'], 'give --test_data=LMDB, or --videos with files or folders'),
         (['--videos', 'none'], 'none does not exist; videos takes files, folders and .txt'),
         (['--videos', 'empty'], 'no videos in empty: files that end in .mp4'),

@@ -69,7 +69,9 @@ def test_arrays_and_lists(tmp_path, is_folder):
         ('k01', 'too few frames'), ('k07', 'too few frames'),
     ]  # fmt: skip
     note = json.loads(output.beside('arguments.json').read_text())
-    assert note == {'arguments': ARGUMENTS, 'totals': list(totals)}
+    assert note == {
+        'output': output.path.name, 'arguments': ARGUMENTS, 'totals': list(totals),
+    }  # fmt: skip
     assert not output.partial.exists()
 
 
@@ -187,11 +189,33 @@ def test_a_complete_output_is_left_alone(tmp_path, is_folder):
 
 
 @KINDS
+def test_a_run_that_did_nothing_binds_nobody(tmp_path, is_folder):
+    partial = output_of(tmp_path, is_folder).partial
+    with open_store(partial):
+        pass
+    with open_store(partial, arguments={**ARGUMENTS, 'seed': 1}) as store:
+        assert store.done == 0
+        fill(store, 6)
+    with pytest.raises(InputError, match='seed was 1 and is 0'), open_store(partial):
+        pass
+
+
+def test_two_pickles_do_not_share_lists(tmp_path):
+    make(tmp_path, is_folder=False)
+    other = FeatureOutput(tmp_path / 'f.pickle', is_folder=False)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match='f.arguments.json is of f.pkl; name another'):
+            other.finished(ARGUMENTS, overwrite=overwrite)
+
+
+@KINDS
 def test_whether_one_is_there_of_other_arguments(tmp_path, is_folder):
     output, other = output_of(tmp_path, is_folder), {**ARGUMENTS, 'seed': 1}
     assert not output.differs(ARGUMENTS)
-    with open_store(output.partial):
-        assert (output.differs(ARGUMENTS), output.differs(other)) == (False, True)
+    with open_store(output.partial) as store:
+        assert not output.differs(other), 'nothing is done yet'
+        fill(store, 6)
+    assert (output.differs(ARGUMENTS), output.differs(other)) == (False, True)
     make(tmp_path, is_folder)
     assert (output.differs(ARGUMENTS), output.differs(other)) == (False, True)
 

@@ -1,6 +1,7 @@
 """Records in an order in which those of one video follow each other, and each one once."""
 
 import random
+import shutil
 
 import lmdb
 import numpy as np
@@ -130,6 +131,18 @@ def test_what_the_identity_tells(clips, make_database):
     known = {identity(make_database(records, name)) for name, records in changed.items()}
     known |= {identity(first), identity(first, limit=5)}
     assert len(known) == 6
+
+
+def test_the_identity_of_the_videos_that_paths_lead_to(make_video, make_database, tmp_path):
+    video = tmp_path / 'video.mp4'
+    shutil.copy(make_video(30), video)
+    database = make_database([(video, 0, start, 1) for start in (0, 8)])
+    before = identity(database)
+    assert identity(database) == before
+    shutil.copy(make_video(40), video)
+    assert identity(database) != before
+    video.unlink()
+    assert identity(database) != before
 
 
 def test_the_identity_of_videos_in_a_database(make_video, make_database):

@@ -113,7 +113,8 @@ def test_a_cache_is_filled_and_changes_nothing(fp32, tmp_path):
     ('settings', 'devices', 'message'),
     [
         (FP32, Devices('gpu', (0,)), 'engine is openvino, which is for the CPU'),
-        (EngineSettings('openvino', 'int8'), Devices(), 'precision is int8; the engine openvino'),
+        (EngineSettings('caffe2', threads=2), Devices(), 'engine_threads is 2; the engine caffe2'),
+        (EngineSettings('caffe2', cache='x'), Devices(), 'engine_cache is for the engine openvino'),
         (EngineSettings('caffe2', 'bf16'), Devices(), 'precision is bf16; .* caffe2 has fp32 only'),
     ],
 )

@@ -441,7 +441,6 @@ def ended(pid, seconds=20):
     ('precision', 'message'),
     [
         ('fp16', 'precision is fp16, which is for GPUs; a CPU has fp32 and bf16'),
-        ('int8', 'precision is int8, which engine torch lacks; --engine=openvino has it'),
         ('fp8', 'precision is fp8; engine torch knows fp32, bf16, fp16'),
     ],
 )

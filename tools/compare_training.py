@@ -1,6 +1,7 @@
 """Several networks that were trained in the same way, in one table: cost and accuracy."""
 
 import csv
+import math
 import pathlib
 
 from r2plus1d import cli, from_options, options
@@ -22,8 +23,14 @@ HEADER = (
 def main():
     args = options.parse(__doc__, COMPARISON, SAME)
     lines = [row(log, network, args) for network, log in logs(args.runs)]
-    for line in (HEADER, ['---'] * len(HEADER), *sorted(lines, key=lambda line: float(line[-1]))):
+    for line in (HEADER, ['---'] * len(HEADER), *sorted(lines, key=by_accuracy)):
         print(f'| {" | ".join(line)} |')
+
+
+def by_accuracy(line):
+    """A key to sort by: runs that were never tested come first."""
+    accuracy = float(line[-1])
+    return (not math.isnan(accuracy), accuracy)
 
 
 def logs(folder):
@@ -45,11 +52,14 @@ def row(log, name, args):
     args.model_name = name
     multiply_adds, parameters = summary.totals(from_options.network(args))
     last = epochs[-1]
-    accuracies = ('train_accuracy', 'test_clip', 'test_top1')
+    columns = ('train_loss', 'train_accuracy', 'test_clip', 'test_top1')
+    try:
+        loss, *accuracies = (float(last[column]) for column in columns)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f'{log} is no training log: {", ".join(columns)} are numbers') from None
     return [
         name, f'{parameters / 1e6:.3f}', f'{multiply_adds / 1e9:.3f}', last['epoch'],
-        f'{float(last["train_loss"]):.3f}',
-        *(f'{100 * float(last[column]):.1f}' for column in accuracies),
+        f'{loss:.3f}', *(f'{100 * accuracy:.1f}' for accuracy in accuracies),
     ]  # fmt: skip
 
 

@@ -5,7 +5,12 @@ import pathlib
 from r2plus1d import cli, options
 from r2plus1d.evaluation import feature_files
 from r2plus1d.evaluation.dense import VideoSums
-from r2plus1d.evaluation.video_scores import read_class_names, require_place, write_predictions
+from r2plus1d.evaluation.video_scores import (
+    read_class_names,
+    require_names,
+    require_place,
+    write_predictions,
+)
 
 AGGREGATION = {
     'input_dir': (
@@ -24,6 +29,7 @@ AGGREGATION = {
 def main():
     args = options.parse(__doc__, AGGREGATION)
     require_place(args.output)
+    require_names(args.labels)
     paths = feature_files.find(args.input_dir)
     sums = VideoSums()
     for path in paths:

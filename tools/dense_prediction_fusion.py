@@ -8,7 +8,12 @@ from r2plus1d import cli, options
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import feature_files, fusion
 from r2plus1d.evaluation.dense import VideoSums
-from r2plus1d.evaluation.video_scores import read_class_names, require_place, write_predictions
+from r2plus1d.evaluation.video_scores import (
+    read_class_names,
+    require_names,
+    require_place,
+    write_predictions,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +54,9 @@ def main():
     folders = args.input_dir1, args.input_dir2
     require_place(args.output)
     require_place(args.plot)
+    require_names(args.labels)
+    if args.plot and args.plot.suffix != '.png':
+        raise InputError(f'plot is {args.plot}; its name has to end in .png')
     if args.plot and len(args.alpha) == 1:
         raise InputError(f'alpha is {args.alpha[0]:g} alone; a plot needs several, or sweep')
     files = [feature_files.find_numbered(folder, args.file_count) for folder in folders]

@@ -5,7 +5,7 @@ import math
 import pathlib
 
 from r2plus1d import cli, from_options, options
-from r2plus1d.engines import onnx
+from r2plus1d.engines import require_onnx
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import read_class_names
 from r2plus1d.models import weights
@@ -33,6 +33,9 @@ SUFFIX = '.onnx'
 
 
 def main():
+    require_onnx()
+    from r2plus1d.engines import onnx
+
     args = options.parse(__doc__, options.WEIGHTS, options.NETWORK, CLIPS, EXPORT)
     network, output = from_options.network(args), output_path(args)
     outputs = wanted(args, network)
@@ -60,15 +63,18 @@ def wanted(args, network):
 
 def output_path(args):
     """Where to write; refused before anything is read if that is no place for it."""
+    weights.require_file(args.load_model_path)
+    if args.load_model_path.suffix == SUFFIX:
+        raise InputError(f'load_model_path is {args.load_model_path}, an .onnx file already')
     output = args.output or args.load_model_path.with_suffix(SUFFIX)
     if output.suffix != SUFFIX:
         raise InputError(f'output is {output}; its name ends in {SUFFIX}, as other tools expect')
     if not output.parent.is_dir():
         raise InputError(f'output is {output}; there is no folder {output.parent}')
+    if output.is_dir():
+        raise InputError(f'output is {output}, a folder; name a file')
     if output.exists() and not args.overwrite:
         raise InputError(f'{output} is there already; --overwrite=1 replaces it')
-    if output.exists() and output.resolve() == args.load_model_path.resolve():
-        raise InputError(f'output is {output}, which is the weight file itself')
     return output
 
 

@@ -9,12 +9,10 @@ import math
 import pathlib
 
 from r2plus1d import cli, from_options, options
-from r2plus1d.engines import chosen
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import extract
 from r2plus1d.evaluation.feature_output import FeatureOutput
 from r2plus1d.evaluation.store import Store
-from r2plus1d.models import weights
 from r2plus1d.video.grouped_reader import GroupedReader
 from r2plus1d.video.video_files import SUFFIXES, Stride, VideoFiles, find_videos
 
@@ -35,7 +33,11 @@ def stride(text):
 
 EXTRACTION = {
     'features': (str, 'final_avg', 'blobs between commas, also label, video_id, start_frame, data'),
-    'output_path': (pathlib.Path, None, 'features.pickle beside test_data when left out'),
+    'output_path': (
+        pathlib.Path,
+        None,
+        'features.pickle beside test_data, or here with videos, when left out',
+    ),
     'output_format': (
         options.one_of('pickle', 'npy'),
         'pickle',
@@ -91,6 +93,11 @@ FREE = {
 }  # fmt: skip
 
 
+OF_DATABASES = {
+    'clip_per_video', 'clip_start_positions', 'decode_type', 'get_video_id', 'use_local_file',
+}  # fmt: skip
+
+
 def main():
     args = options.parse(__doc__, *GROUPS, **DEFAULTS)
     model = from_options.take_onnx(args)
@@ -108,17 +115,20 @@ def main():
         display_iter=args.display_iter,
     )
     output = FeatureOutput(output_path(args), is_folder=args.output_format == 'npy')
-    with open_source(args, settings.batch_size, features) as source:
+    with contextlib.ExitStack() as stack:
+        # First what is refused at once; reading the records can take long.
+        engine = stack.enter_context(engine_of(args, network, model, network_blobs(features)))
+        source = stack.enter_context(open_source(args, settings.batch_size, features))
         output.check(columns, len(source) * source.settings.rows)
-        arguments = arguments_of(args, features, source, devices)
+        arguments = arguments_of(args, features, source, engine, devices)
         replace = args.if_different == 'replace' and output.differs(arguments)
         totals = output.finished(arguments, overwrite=args.overwrite or replace)
         if totals:
             log.info('%s is complete already; --overwrite=1 begins again', output.path)
         else:
-            with store_of(output, columns, source, settings, arguments) as store:
-                run(args, network, model, source, store, settings)
-                totals = output.finish(store, arguments)
+            store = stack.enter_context(store_of(output, columns, source, settings, arguments))
+            run(args, engine, source, store, settings)
+            totals = output.finish(store, arguments)
     return report(args, output, columns, totals)
 
 
@@ -144,9 +154,9 @@ def check(args, features, model):
         raise InputError('give --test_data=LMDB, or --videos with files or folders')
     if args.videos and 'label' in features:
         raise InputError('features asks for label, and videos have none; a database has')
-    if args.videos and (args.clip_per_video or args.decode_type != 'start'):
-        raise InputError('videos gives clips at a --stride; clip_per_video and decode_type are for '
-                         'databases')  # fmt: skip
+    unused = sorted(OF_DATABASES & args.given) if args.videos else []
+    if unused:
+        raise InputError(f'{unused[0]} is for databases; videos gives clips at a --stride')
     if args.stride and not args.videos:
         raise InputError('stride is for videos; the records of a database have start frames')
     if args.num_iterations == 0:
@@ -190,7 +200,20 @@ def open_source(args, batch_size, features):
     return GroupedReader(args.test_data, from_options.clip_settings(args), needs, limit=limit)
 
 
-def arguments_of(args, features, source, devices):
+@contextlib.contextmanager
+def engine_of(args, network, model, outputs):
+    """Give the engine with its weights, None if nothing of the network is asked for."""
+    if not outputs:
+        yield None
+        return
+    loaded = from_options.load_weights(args, network, model)
+    is_onnx = model is not None
+    with from_options.engine(args, network, outputs, from_onnx=is_onnx) as engine:
+        engine.load(loaded)
+        yield engine
+
+
+def arguments_of(args, features, source, engine, devices):
     """All that decides what the output becomes, as plain data."""
     arguments = {
         name: value if isinstance(value, (int, float, str, list)) else str(value)
@@ -199,13 +222,10 @@ def arguments_of(args, features, source, devices):
     }
     arguments.update(features=','.join(features), gpus=str(devices))
     arguments['test_data' if args.test_data else 'videos'] = source.identity
-    if network_blobs(features):
-        weights.require_file(args.load_model_path)
+    if engine:
         digest = hashlib.sha256(args.load_model_path.read_bytes()).hexdigest()
         arguments['load_model_path'] = f'sha256 {digest[:16]}'
-        is_onnx = args.load_model_path.suffix == from_options.ONNX_SUFFIX
-        settings = from_options.engine_settings(args)
-        arguments['engine'] = chosen(settings, devices, from_onnx=is_onnx)
+        arguments['engine'] = engine.name
     return arguments
 
 
@@ -223,20 +243,12 @@ def store_of(output, columns, source, settings, arguments):
     return store
 
 
-def run(args, network, model, source, store, settings):
+def run(args, engine, source, store, settings):
     """Fill the store; an interruption says how to go on."""
-    outputs = network_blobs(store.columns)
+    if engine:
+        log.info('%s, %s in %s', engine.network.name, engine.name, engine.precision)
     try:
-        with contextlib.ExitStack() as stack:
-            engine = None
-            if outputs and store.done < len(source):
-                loaded = from_options.load_weights(args, network, model)
-                engine = stack.enter_context(
-                    from_options.engine(args, network, outputs, from_onnx=model is not None)
-                )
-                log.info('%s, %s in %s', network.name, engine.name, engine.precision)
-                engine.load(loaded)
-            work = extract.extract(source, engine, store, settings)
+        work = extract.extract(source, engine, store, settings)
     except KeyboardInterrupt:
         log.info(
             '%d of %d records are in %s; the same command %s',

@@ -25,7 +25,8 @@ def take_onnx(args):
 
     model = onnx.read(path)
     for name, value in _options_of(model, args).items():
-        if name in args.given and getattr(args, name) != value:
+        same = {value, model.network.logits} if name == 'pred_layer_name' else {value}
+        if name in args.given and getattr(args, name) not in same:
             raise InputError(
                 f'{name} is {getattr(args, name)}, and {path} is of {value}; leave the flag out'
             )

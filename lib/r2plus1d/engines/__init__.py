@@ -17,7 +17,7 @@ import typing
 from r2plus1d.errors import InputError
 
 ENGINES = ('auto', 'caffe2', 'openvino', 'torch')
-PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
+PRECISIONS = ('fp32', 'bf16', 'fp16')
 TORCH_RELEASE = 2  # the first that the engine torch runs on
 
 
@@ -77,12 +77,11 @@ def open_engine(network, *, devices, outputs, settings=CAFFE2, from_onnx=False):
     """
     name = chosen(settings, devices, from_onnx=from_onnx)
     require(name, from_onnx=from_onnx)
+    _require_used(settings, name, devices)
     # Each is imported when it is asked for: an engine that is not installed is nobody's business.
     if name == 'caffe2':
         from r2plus1d.engines.caffe2 import Caffe2Engine
 
-        if settings.precision != 'fp32':
-            raise InputError(f'precision is {settings.precision}; the engine caffe2 has fp32 only')
         return Caffe2Engine(network, devices=devices, outputs=outputs, use_cudnn=settings.use_cudnn)
     if name == 'openvino':
         from r2plus1d.engines.openvino import OpenVinoEngine
@@ -97,6 +96,18 @@ def open_engine(network, *, devices, outputs, settings=CAFFE2, from_onnx=False):
         precision=settings.precision,
         threads=settings.threads,
     )
+
+
+def _require_used(settings, name, devices):
+    """Refuse settings that the engine would ignore."""
+    if name == 'caffe2' and settings.precision != 'fp32':
+        raise InputError(f'precision is {settings.precision}; the engine caffe2 has fp32 only')
+    if name == 'caffe2' and settings.threads:
+        raise InputError(f'engine_threads is {settings.threads}; the engine caffe2 takes all cores')
+    if name != 'openvino' and settings.cache:
+        raise InputError(f'engine_cache is for the engine openvino; this one is {name}')
+    if name == 'torch' and devices.kind == 'gpu' and not settings.use_cudnn:
+        raise InputError('use_cudnn=0 is for the engine caffe2; torch uses cuDNN')
 
 
 def chosen(settings, devices, *, from_onnx=False):
@@ -117,7 +128,7 @@ def has(name):
     if name == 'caffe2':
         spec = importlib.util.find_spec('caffe2')
         return spec is not None and importlib.util.find_spec('caffe2.python') is not None
-    if importlib.util.find_spec(name) is None:
+    if importlib.util.find_spec(name) is None or importlib.util.find_spec('onnx') is None:
         return False
     return name != 'torch' or _torch_release() >= TORCH_RELEASE
 
@@ -132,7 +143,7 @@ def require(name, *, from_onnx=False):
         how = {
             'caffe2': 'Python 3.9 and torch==1.10.2',
             'openvino': 'pip install openvino onnx',
-            'torch': f'PyTorch {TORCH_RELEASE} or later: pip install torch onnx',
+            'torch': f'PyTorch {TORCH_RELEASE}, Python 3.11 and no Caffe2: docs/installation.md',
         }
         raise InputError(f'engine is {name}, which is not installed here: {how[name]}')
     if name == 'caffe2' and from_onnx:

@@ -24,8 +24,6 @@ GPU_PIXELS_A_RUN = 16 * 32 * 112 * 112
 
 def require(devices, precision):
     """Raise InputError unless PyTorch sees the Devices and they have the precision."""
-    if precision == 'int8':
-        raise InputError('precision is int8, which engine torch lacks; --engine=openvino has it')
     if precision not in DTYPES:
         raise InputError(f'precision is {precision}; engine torch knows {", ".join(DTYPES)}')
     if devices.kind == 'cpu':

@@ -16,6 +16,7 @@ from r2plus1d.evaluation.files import FailureList, complete_csv
 from r2plus1d.evaluation.store import (
     differing,
     discard,
+    is_begun,
     read_arguments,
     require_same,
     write_arguments,
@@ -93,6 +94,7 @@ class FeatureOutput:
             InputError: one is there of other arguments, or that does not say what it is, or
                 another process is making one.
         """
+        self._require_own_lists()
         if overwrite:
             self._require_no_strangers()
             discard(self.partial)
@@ -112,9 +114,18 @@ class FeatureOutput:
     def differs(self, arguments):
         """Whether there is an output, complete or begun, that was made with other arguments."""
         whole = read_arguments(self.beside('arguments.json')) or {}
-        begun = read_arguments(self.partial / 'arguments.json')
+        begun = read_arguments(self.partial / 'arguments.json') if is_begun(self.partial) else None
         found = [whole.get('arguments') if self.path.exists() else None, begun]
         return any(before is not None and differing(before, arguments) for before in found)
+
+    def _require_own_lists(self):
+        """Refuse to take the lists of another pickle, whose name differs in its suffix only."""
+        note = read_arguments(self.beside('arguments.json')) or {}
+        owner = note.get('output', self.path.name)
+        if not self._is_folder and owner != self.path.name:
+            raise InputError(
+                f'{self.beside("arguments.json")} is of {owner}; name another --output_path'
+            )
 
     def _require_no_strangers(self):
         """Refuse to replace a folder that is more than one of features."""
@@ -137,7 +148,7 @@ class FeatureOutput:
         ready = self.partial / 'complete'
         ready.mkdir(exist_ok=True)
         totals = _write_lists(store, ready)
-        note = {'arguments': arguments, 'totals': totals}
+        note = {'output': self.path.name, 'arguments': arguments, 'totals': totals}
         write_arguments(ready / 'arguments.json', note)
         if self._is_folder:
             store.complete_arrays(failed)

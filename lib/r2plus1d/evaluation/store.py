@@ -26,6 +26,7 @@ from r2plus1d.evaluation.npy_file import NpyFile
 
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
+JOURNAL = 'journal.jsonl'
 
 
 class Entry(NamedTuple):
@@ -98,10 +99,11 @@ class Store:
         """Refuse other arguments. A journal without its arguments or its arrays says nothing."""
         path = self.folder / 'arguments.json'
         before = read_arguments(path)
-        if before is not None:
+        if before is not None and is_begun(self.folder):
             require_same(self.folder, before, arguments)
         places = [(self._path(name), self.complete(name)) for name in self.columns]
-        if before is None or not all(path.exists() or done.exists() for path, done in places):
+        has_all = all(path.exists() or done.exists() for path, done in places)
+        if before is None or not is_begun(self.folder) or not has_all:
             self._journal.truncate(0)
             shutil.rmtree(self.complete('').parent, ignore_errors=True)
             write_arguments(path, arguments)
@@ -213,6 +215,12 @@ class Store:
                 self._path(name).replace(self.complete(name))
 
 
+def is_begun(folder):
+    """Whether the store in `folder` has a record; with none it can become another run's."""
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0
+
+
 def discard(folder):
     """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
     if folder.exists():
@@ -222,7 +230,7 @@ def discard(folder):
 
 def _own_journal(folder):
     """Open the journal of a store for this process alone."""
-    path = folder / 'journal.jsonl'
+    path = folder / JOURNAL
     journal = path.open('a+b')
     try:
         fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import itertools
+import os
+import pathlib
 
 import numpy as np
 
@@ -82,13 +84,16 @@ class GroupedReader:
 
     def _scan(self):
         """Read every record; return (number of each one's video, identity), and set the order."""
-        numbers, digest = {}, hashlib.blake2b(digest_size=16)
+        numbers, digest, files = {}, hashlib.blake2b(digest_size=16), set()
         groups = np.empty(len(self), np.int64)
         starts = np.full(len(self), NO_START, np.int64)
         for index, key, value in itertools.islice(self._database.records(), len(self)):
             digest.update(b'%d %d ' % (len(key), len(value)))
             digest.update(key.encode('utf-8', 'surrogateescape') + value)
-            video, starts[index] = _video_and_start(value, index)
+            video, starts[index], path = self._video_and_start(value, index)
+            if path not in files:
+                files.add(path)
+                digest.update(file_state(path).encode())
             groups[index] = numbers.setdefault(video, len(numbers))
         if self.settings.has_start_frames:
             if (starts == NO_START).all():
@@ -101,6 +106,16 @@ class GroupedReader:
             self._order = groups = np.arange(len(self))
         return groups, digest.hexdigest()
 
+    def _video_and_start(self, value, index):
+        """(what tells a record's video from others, its start frame, path of the video or None)."""
+        try:
+            record = decode(value)
+        except RecordError:
+            return index, NO_START, None  # of no video; it fails when its turn comes
+        start = NO_START if record.start_frame is None else record.start_frame
+        path = record.video if self.needs.use_local_file else None
+        return hashlib.blake2b(record.video, digest_size=16).digest(), start, path
+
     def _open(self, indices):
         """Return ([Sample without clips], source of their video) of records of one video."""
         samples, source = [], None
@@ -112,14 +127,13 @@ class GroupedReader:
         return samples, source
 
 
-def _video_and_start(value, index):
-    """(what tells a record's video from others, its start frame)."""
+def file_state(path):
+    """Text that changes with what is in a file, as far as its size and time tell."""
     try:
-        record = decode(value)
-    except RecordError:
-        return index, NO_START  # of no video; it fails when its turn comes
-    start = NO_START if record.start_frame is None else record.start_frame
-    return hashlib.blake2b(record.video, digest_size=16).digest(), start
+        status = pathlib.Path(os.fsdecode(path)).stat()
+    except (OSError, TypeError, ValueError):  # not there, None, with a NUL
+        return f'{path!r} is not there'
+    return f'{path!r} {status.st_size} {status.st_mtime_ns}'
 
 
 def _identity_of(path):
@@ -158,7 +172,8 @@ def _read_group(group, open_group, settings):
         made = (_spread_clips(source, settings, sample) for sample in usable)
     for sample in samples:
         if sample.failure is None:
-            _, clips, failure = next(made)
+            start, clips, failure = next(made)
+            assert start.index == sample.index
             sample = (
                 dataclasses.replace(sample, failure=failure)
                 if failure

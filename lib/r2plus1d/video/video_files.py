@@ -1,5 +1,6 @@
 """Video files, without a database: clips at a stride from the first frame to the last."""
 
+import codecs
 import hashlib
 import itertools
 import os
@@ -9,7 +10,7 @@ from typing import NamedTuple, Optional
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video.decode import Video
 from r2plus1d.video.dense_list import clip_starts
-from r2plus1d.video.grouped_reader import grouped_samples
+from r2plus1d.video.grouped_reader import file_state, grouped_samples
 from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.reader import RecordNeeds, Sample
 
@@ -41,12 +42,10 @@ class VideoFiles:
 
     Attributes:
         identity: text that differs if the clips do.
-        num_files: how many files there are.
     """
 
     def __init__(self, paths, settings, stride, *, threads=4, limit=None):
         self.settings, self.needs = settings, RecordNeeds(num_labels=None)
-        self.num_files = len(paths)
         tasks = ((path, settings.required, stride) for path in paths)
         self._records = []
         for number, (path, clips) in enumerate(zip(paths, prefetch(
@@ -54,7 +53,7 @@ class VideoFiles:
         ))):  # fmt: skip
             self._records += [(number, path, start, failure) for start, failure in clips]
         self._records = self._records[:limit]
-        text = '\n'.join([*map(repr, self._records), *map(_state, paths)])
+        text = '\n'.join([*map(repr, self._records), *map(file_state, paths)])
         self.identity = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def __enter__(self):
@@ -90,12 +89,6 @@ class VideoFiles:
                 )
             )
         return samples, self._records[indices[0]][1]
-
-
-def _state(path):
-    """What changes with a file's content, most likely."""
-    status = path.stat() if path.exists() else None
-    return f'{path!r} {status and (status.st_size, status.st_mtime_ns)}'
 
 
 def _clips_of(path, required, stride):
@@ -148,7 +141,7 @@ def _expanded(place):
         raise InputError(f'{place} does not exist; videos takes files, folders and .txt lists')
     if place.suffix.lower() != LIST_SUFFIX:
         return [place]
-    lines = os.fsdecode(place.read_bytes()).splitlines()
+    lines = os.fsdecode(place.read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
     paths = [pathlib.Path(line.strip()) for line in lines if line.strip()]
     missing = [path for path in paths if not path.is_file()]
     if missing:
