@@ -142,7 +142,7 @@ def test_network_from_the_command_line(argv, shape):
 def test_networks_can_be_described_without_caffe2():
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
-        'from r2plus1d import options\n'
+        'from r2plus1d import from_options, options\n'
         'print(from_options.network(options.parse("", options.NETWORK, argv=[])).name)'
     )
     command = [sys.executable, '-c', code]
