@@ -139,6 +139,12 @@ def test_mistakes_get_one_line(extract, folder, arguments, message):
     assert message in result.stderr
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / 'marked.txt').write_text('listed.mp4\n', encoding='utf-8-sig')
+    assert [str(path) for path in find_videos(['marked.txt'])] == ['listed.mp4']
+
+
 def test_videos_are_found_once_and_in_order(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert [str(path) for path in find_videos(['in', 'list.txt', 'alone.data'])] == EVERY

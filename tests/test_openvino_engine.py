@@ -162,6 +162,13 @@ def test_an_engine_that_is_not_installed(monkeypatch, name):
         engines.require(name)
 
 
+def test_torch_does_not_do_without_cudnn(monkeypatch):
+    monkeypatch.setattr(engines, 'has', lambda _: True)
+    settings = EngineSettings('torch', use_cudnn=False)
+    with pytest.raises(InputError, match='use_cudnn=0 is for the engine caffe2'):
+        open_engine(NETWORK, devices=GPU, outputs=OUTPUTS, settings=settings)
+
+
 def test_caffe2_does_not_run_onnx_files(monkeypatch):
     monkeypatch.setattr(engines, 'has', lambda _: True)
     with pytest.raises(InputError, match='caffe2, which does not run .onnx files'):

@@ -11,8 +11,8 @@ from r2plus1d.video import transform
 
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
 CAPABILITIES = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16'}
-# One clip at a time was as fast as any number together (docs/performance.md), and a clip's numbers
-# are then the same whatever the batch it comes in.
+# One clip at a time was as fast as up to ten together, and a clip's numbers are then the same
+# whatever the batch it comes in.
 CLIPS_A_RUN = 1
 
 
