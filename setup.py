@@ -13,6 +13,7 @@ setup(
         'onnx': ['onnx'],
         'openvino': ['onnx', 'openvino'],
         'torch': ['onnx', 'torch>=2'],
+        'int8': ['onnx', 'openvino', 'nncf<3'],
         # Python 3.9 at most: no later wheel of PyTorch has Caffe2's operators
         'caffe2': ['torch==1.10.2', 'numpy<1.24', 'protobuf<3.21', 'future', 'six', 'networkx'],
     },

@@ -59,10 +59,15 @@ def run_caffe2(network, parameters, outputs, clips):
         return engine.run(clips)
 
 
-def assert_close(got, expected):
+def distance(found, expected):
+    """The largest difference, relative to the largest absolute value."""
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+def assert_close(got, expected, allowed=RELATIVE_ERROR):
     for name, array in expected.items():
         assert got[name].shape == array.shape, name
         assert got[name].dtype == np.float32
         assert np.abs(array).max() > 1e-3, f'{name} is all but zero: nothing is compared'
-        error = np.abs(got[name] - array).max() / np.abs(array).max()
-        assert error <= RELATIVE_ERROR, f'{name}: {error}'
+        error = distance(got[name], array)
+        assert error <= allowed, f'{name}: {error}'

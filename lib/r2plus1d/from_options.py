@@ -19,11 +19,14 @@ def take_onnx(args):
     """
     path = args.load_model_path
     if path is None or path.suffix != ONNX_SUFFIX:
+        _require_no_int8(args)
         return None
     require_onnx()
     from r2plus1d.engines import onnx
 
     model = onnx.read(path)
+    if not model.is_int8:
+        _require_no_int8(args)
     for name, value in _options_of(model, args).items():
         same = {value, model.network.logits} if name == 'pred_layer_name' else {value}
         if name in args.given and getattr(args, name) not in same:
@@ -32,6 +35,15 @@ def take_onnx(args):
             )
         setattr(args, name, value)
     return model
+
+
+def _require_no_int8(args):
+    """The options of a tool that runs no network have no precision."""
+    if getattr(args, 'precision', None) == 'int8':
+        raise InputError(
+            f'precision is int8, and {args.load_model_path} is not: tools/quantize.py makes an '
+            '.onnx file that is'
+        )
 
 
 def _options_of(model, args):
@@ -48,6 +60,7 @@ def _options_of(model, args):
         'pred_layer_name': own.pred_layer_name,
         'use_dropout': own.use_dropout,
         'width': own.width,
+        **({'precision': 'int8'} if model.is_int8 else {}),
         **(model.settings or {length: own.clip_length}),
     }
 
@@ -144,23 +157,26 @@ def record_needs(args):
     return RecordNeeds(args.num_labels, args.use_local_file, args.multi_label, args.get_video_id)
 
 
-def open_reader(args, ahead, *, clips=None, limit=None):
+def open_reader(args, ahead, *, path=None, clips=None, limit=None, spread=None):
     """Return the ClipReader that parsed options of DATABASE, NETWORK and CLIPS ask for.
 
     Args:
         ahead: videos that are kept ready for the next batch.
+        path: of the LMDB, if not test_data.
         clips: ClipSettings, if not those of the options.
-        limit: read so many records only; None is all.
+        limit: read the first so many records only; None is all.
+        spread: the same, of records in equal distances.
     """
     from r2plus1d.video.reader import ClipReader
 
     return ClipReader(
-        args.test_data,
+        path or args.test_data,
         clips or clip_settings(args),
         record_needs(args),
         threads=args.num_decode_threads,
         ahead=ahead,
         limit=limit,
+        spread=spread,
     )
 
 

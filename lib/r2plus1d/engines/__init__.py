@@ -17,7 +17,7 @@ import typing
 from r2plus1d.errors import InputError
 
 ENGINES = ('auto', 'caffe2', 'openvino', 'torch')
-PRECISIONS = ('fp32', 'bf16', 'fp16')
+PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
 TORCH_RELEASE = 2  # the first that the engine torch runs on
 
 
@@ -40,7 +40,8 @@ class EngineSettings:
 
     Attributes:
         engine: one of ENGINES.
-        precision: one of PRECISIONS, what the network computes in; its outputs are float32.
+        precision: one of PRECISIONS, what the network computes in; its outputs are float32. int8
+            needs an OnnxModel that was made for it.
         threads: of OpenVINO and PyTorch on the CPU; 0 leaves it to them.
         cache: folder of networks that OpenVINO has prepared before, or None.
         use_cudnn: cuDNN on GPUs, in Caffe2.

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from r2plus1d.engines import onnx_graph, onnx_metadata
+from r2plus1d.engines import onnx_graph, onnx_int8, onnx_metadata
 from r2plus1d.errors import InputError
 from r2plus1d.models import weights
 from r2plus1d.models.network import Network
@@ -21,6 +21,7 @@ from r2plus1d.models.summary import parameter_shapes
 
 MAX_BYTES = (1 << 31) - 1  # of one message, says protobuf
 ROOM = 1 << 24  # for all but the weights
+HOW_TO_INT8 = 'an .onnx file that tools/quantize.py made'
 LONGEST_FAULT = 400  # in a message; parts of it may come from the file
 
 describe = onnx_metadata.describe
@@ -39,6 +40,7 @@ class OnnxModel:
         outputs: names of the blobs that it gives.
         class_names: tuple of num_labels texts, or None.
         batch_norm_folded: whether convolutions have taken in their batch norms.
+        is_int8: whether its convolutions compute in 8 bits.
         metadata: {key: text}, all that the file says of itself.
         proto: onnx.ModelProto, built anew from the file's numbers, of no other operators than ours.
     """
@@ -49,6 +51,7 @@ class OnnxModel:
     outputs: tuple
     class_names: tuple
     batch_norm_folded: bool
+    is_int8: bool
     metadata: dict
     proto: onnx.ModelProto = dataclasses.field(repr=False)
 
@@ -116,6 +119,15 @@ def require_outputs(model, outputs):
         )
 
 
+def require_precision(source, precision):
+    """Raise InputError unless what `graph_of` takes computes in 8 bits just when that is asked."""
+    is_int8 = isinstance(source, OnnxModel) and source.is_int8
+    if is_int8 and precision != 'int8':
+        raise InputError(f'precision is {precision}, and {source.path} computes in int8')
+    if precision == 'int8' and not is_int8:
+        raise InputError(f'precision is int8, which needs {HOW_TO_INT8}')
+
+
 def save(model, path):
     """Write an onnx.ModelProto, complete or not at all; the same model gives the same bytes."""
     path = pathlib.Path(path)
@@ -150,7 +162,11 @@ def _read(path):
     network, folded = onnx_metadata.network_of(metadata)
     outputs = tuple(value.name for value in proto.graph.output)
     plan = onnx_graph.plan(network, outputs, fold_batch_norm=folded)
+    quantized = onnx_int8.quantized_values(proto)
+    if quantized:
+        plan = onnx_int8.add(plan, quantized)
     values = _initializers(proto, plan)
+    onnx_int8.require_scales(values)
     rebuilt = onnx_graph.assemble(network, plan, values, metadata)
     if proto != rebuilt:
         raise InputError(f'its graph is not the one that is exported of {network.name}')
@@ -162,6 +178,7 @@ def _read(path):
         outputs=outputs,
         class_names=class_names,
         batch_norm_folded=folded,
+        is_int8=bool(quantized),
         metadata=metadata,
         proto=rebuilt,
     )
@@ -204,34 +221,36 @@ def _require_our_operators(proto):
     domains |= {node.domain for node in proto.graph.node} - {''}
     if domains:
         raise InputError(f'operators of the domain {sorted(map(repr, domains))[0]} are not run')
-    kinds = {node.op_type for node in proto.graph.node} - onnx_graph.ONNX_OPERATORS
+    ours = onnx_graph.ONNX_OPERATORS | onnx_graph.QUANTIZERS
+    kinds = {node.op_type for node in proto.graph.node} - ours
     if kinds:
         raise InputError(f'operators {", ".join(sorted(map(repr, kinds)))} are not of our networks')
 
 
 def _initializers(proto, plan):
-    """{name: float32 array} of exactly the plan's, from the file's own bytes."""
+    """{name: array} of exactly the plan's, from the file's own bytes."""
     tensors = list(proto.graph.initializer)
     if [tensor.name for tensor in tensors] != list(plan.initializers):
         raise InputError('its initializers are not those of the network')
     return {t.name: _array(t, plan.initializers[t.name]) for t in tensors}
 
 
-def _array(tensor, shape):
+def _array(tensor, kind):
     if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
         raise InputError(f'{tensor.name} lies in another file, which is not read')
-    if tuple(tensor.dims) != shape or tensor.data_type != onnx.TensorProto.FLOAT:
-        raise InputError(f'{tensor.name} is {list(tensor.dims)}, not float32 {list(shape)}')
-    raw, size = tensor.raw_data, 4 * math.prod(shape)
+    shape, dtype = kind.shape, np.dtype(kind.dtype)
+    if tuple(tensor.dims) != shape or tensor.data_type != onnx_graph.TYPES[kind.dtype]:
+        raise InputError(f'{tensor.name} is {list(tensor.dims)}, not {dtype} {list(shape)}')
+    raw, size = tensor.raw_data, dtype.itemsize * math.prod(shape)
     if len(raw) != size:
         raise InputError(f'{tensor.name} has {len(raw)} bytes, not {size}')
-    array = np.frombuffer(raw, '<f4').reshape(shape)
+    array = np.frombuffer(raw, dtype).reshape(shape)
     if not np.isfinite(array).all():
         raise InputError(f'NaN or infinite values in {tensor.name}')
     return array
 
 
 def _require_size(plan):
-    size = 4 * sum(math.prod(shape) for shape in plan.initializers.values())
+    size = 4 * sum(math.prod(kind.shape) for kind in plan.initializers.values())
     if size > MAX_BYTES - ROOM:
         raise InputError(f'the weights have {size} bytes; an ONNX file has at most {MAX_BYTES}')

@@ -1,6 +1,7 @@
 """ONNX models of the networks' graphs: which operators, and what their initializers hold."""
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -13,6 +14,15 @@ PRODUCER = 'r2plus1d'
 OPSET, IR_VERSION = 13, 7  # the oldest that have all we need, for the sake of old readers
 BATCH = 'N'
 FOLDED = '/folded'
+FLOAT, SIGNED, UNSIGNED = '<f4', '|i1', '|u1'  # dtypes of initializers
+TYPES = {FLOAT: TensorProto.FLOAT, SIGNED: TensorProto.INT8, UNSIGNED: TensorProto.UINT8}
+
+
+class Tensor(NamedTuple):
+    """What an initializer is: its shape and one of TYPES."""
+
+    shape: tuple
+    dtype: str = FLOAT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Plan:
         nodes: of models.graph, only those that the outputs need; a convolution that has taken in
             its batch norm is one Conv with a bias, whose parameters' names end in FOLDED.
         folds: {name of the folded weights: (Conv, SpatialBN)}, as they were.
-        initializers: {name: shape}, in the order of the file.
+        initializers: {name: Tensor}, in the order of the file.
         outputs: {blob: shape of one clip}.
     """
 
@@ -53,7 +63,7 @@ def plan(network, outputs, *, fold_batch_norm):
     return Plan(
         nodes,
         folds,
-        {name: shapes[name] for node in nodes for name in node.parameters},
+        {name: Tensor(shapes[name]) for node in nodes for name in node.parameters},
         {name: traced.shapes[name] for name in outputs},
     )
 
@@ -145,10 +155,10 @@ def assemble(network, plan, values, metadata):
     """Return the ModelProto of `plan`.
 
     Args:
-        values: {name: float32 array}, one for each of plan.initializers.
+        values: {name: array}, one for each of plan.initializers.
         metadata: {key: text}, written in its order.
     """
-    tensors = [_tensor(name, values[name]) for name in plan.initializers]
+    tensors = [_tensor(name, values[name], kind) for name, kind in plan.initializers.items()]
     outputs = [_value(name, shape) for name, shape in plan.outputs.items()]
     nodes = [made for node in plan.nodes for made in OPERATORS[node.kind](node)]
     made = helper.make_graph(
@@ -165,9 +175,10 @@ def _value(name, shape):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape])
 
 
-def _tensor(name, array):
-    raw = np.ascontiguousarray(array, '<f4').tobytes()
-    return TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape, raw_data=raw)
+def _tensor(name, array, kind):
+    assert np.shape(array) == kind.shape, name
+    raw = np.asarray(array, kind.dtype).tobytes()
+    return TensorProto(name=name, data_type=TYPES[kind.dtype], dims=kind.shape, raw_data=raw)
 
 
 def _node(kind, node, inputs, **attributes):
@@ -233,8 +244,13 @@ OPERATORS = {
     'SoftmaxWithLoss': _same('Softmax', axis=1),
     'ElementwiseLinear': _elementwise_linear,
     'Sigmoid': _same('Sigmoid'),
+    # Those that onnx_int8 adds
+    'Quantize': _same('QuantizeLinear'),
+    'Dequantize': _same('DequantizeLinear'),
+    'DequantizeWeights': _same('DequantizeLinear', axis=0),
 }
 ONNX_OPERATORS = {
     'Conv', 'BatchNormalization', 'Relu', 'Add', 'AveragePool', 'MaxPool', 'Flatten', 'Gemm',
     'Identity', 'Softmax', 'Mul', 'Sigmoid',
 }  # fmt: skip
+QUANTIZERS = {'QuantizeLinear', 'DequantizeLinear'}

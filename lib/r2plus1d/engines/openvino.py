@@ -9,8 +9,9 @@ from r2plus1d.engines import onnx
 from r2plus1d.errors import InputError
 from r2plus1d.video import transform
 
-HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
-CAPABILITIES = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16'}
+# With int8, of what is not computed in 8 bits
+HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
+CAPABILITIES = {'fp32': 'FP32', 'bf16': 'BF16', 'fp16': 'FP16', 'int8': 'INT8'}
 # One clip at a time was as fast as up to ten together, and a clip's numbers are then the same
 # whatever the batch it comes in.
 CLIPS_A_RUN = 1
@@ -52,6 +53,7 @@ class OpenVinoEngine:
 
     def load(self, weights):
         """Take parameters {blob: array}, or an onnx.OnnxModel."""
+        onnx.require_precision(weights, self.precision)
         self._serialized = onnx.graph_of(self.network, weights, self.outputs).SerializeToString()
         self._compiled.clear()
 

@@ -70,6 +70,7 @@ class TorchEngine:
         """
         from r2plus1d.engines import onnx
 
+        onnx.require_precision(weights, self.precision)
         model = onnx.graph_of(self.network, weights, self.outputs)
         with self._closed_on_failure():
             for device in self._devices:

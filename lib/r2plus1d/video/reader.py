@@ -74,17 +74,19 @@ class ClipReader:
         needs: RecordNeeds.
         threads: videos decoded at the same time.
         ahead: Samples kept ready besides, which bounds memory.
-        limit: read this many records only; None is all.
+        limit: read the first so many records only; None is all.
+        spread: the same, of records in equal distances.
 
     Raises:
         InputError: not a database, an empty one, or one of the other kind (paths or videos).
     """
 
-    def __init__(self, path, settings, needs, *, threads=4, ahead=4, limit=None):
+    def __init__(self, path, settings, needs, *, threads=4, ahead=4, limit=None, spread=None):
         if threads < 1:
             raise InputError(f'num_decode_threads is {threads}; at least 1')
         self.settings, self.needs = settings, needs
-        self._threads, self._ahead, self._limit = threads, ahead, limit
+        self._threads, self._ahead, self._limit = threads, ahead, limit or spread
+        self._is_spread = spread is not None
         self._database = Database(path)
         try:
             check_kind(self._database, needs.use_local_file)
@@ -104,9 +106,17 @@ class ClipReader:
         return records if self._limit is None else min(records, self._limit)
 
     def __iter__(self):
-        records = itertools.islice(self._database.records(), len(self))
+        records = itertools.islice(self._records(), len(self))
         tasks = ((*record, self.settings, self.needs) for record in records)
         yield from prefetch(read_sample, tasks, threads=self._threads, ahead=self._ahead)
+
+    def _records(self):
+        """(index, key, value) of the records."""
+        if not self._is_spread:
+            return self._database.records()
+        keys = self._database.keys()
+        indices = (i * len(keys) // len(self) for i in range(len(self)))
+        return ((i, keys[i], self._database.get(keys[i])) for i in indices)
 
 
 def read_sample(index, key, value, settings, needs):

@@ -1,0 +1,67 @@
+"""Networks that compute in 8 bits, calibrated here: by the largest values that some clips make."""
+
+import numpy as np
+from onnx import numpy_helper
+
+from onnx_models import run_openvino
+from r2plus1d.engines import onnx as onnx_engine
+from r2plus1d.engines import onnx_graph, onnx_int8
+
+
+def quantize(network, parameters, clips, outputs, metadata=None):
+    """As engines.calibrate.quantize, without NNCF; clips None: every value is in 0 to 6."""
+    float_model = onnx_engine.export(network, parameters, outputs, metadata=metadata)
+    plan = onnx_graph.plan(network, tuple(outputs), fold_batch_norm=True)
+    convolutions = [node for node in plan.nodes if node.kind == 'Conv']
+    values = list(dict.fromkeys(node.inputs[0] for node in convolutions))
+    arrays = {t.name: numpy_helper.to_array(t) for t in float_model.graph.initializer}
+    found = onnx_int8.Quantization(
+        ranges=ranges_of(network, parameters, clips, values),
+        weights={node.parameters[0]: rounded(arrays[node.parameters[0]]) for node in convolutions},
+        biases={},
+    )
+    return onnx_graph.assemble(
+        network,
+        onnx_int8.add(plan, values),
+        {**arrays, **found.values},
+        {entry.key: entry.value for entry in float_model.metadata_props},
+    )
+
+
+def ranges_of(network, parameters, clips, values):
+    if clips is None:
+        return dict.fromkeys(values, (0.0, 6.0))
+    model = onnx_engine.export(network, parameters, [name for name in values if name != 'data'])
+    made = {'data': clips, **run_openvino(model, clips)[0]}
+    return {name: around_zero(made[name].min(), made[name].max()) for name in values}
+
+
+def around_zero(low, high):
+    """The range made a little larger, so that 0 is one of the 256 numbers."""
+    low, high = min(float(low), 0.0), float(high)
+    step = (high - low) / 254
+    low = np.floor(low / step) * step
+    return low, low + 255 * step
+
+
+def rounded(weights):
+    """(int8 array, float32 array of a scale a filter)."""
+    flat = weights.reshape(len(weights), -1)
+    scales = np.abs(flat).max(axis=1) / 127
+    return np.round(flat / scales[:, None]).astype(np.int8).reshape(weights.shape), scales
+
+
+def precisions_of(model, network):
+    """What OpenVINO computes the convolutions of an ONNX model in."""
+    import openvino
+
+    read = openvino.Core().read_model(model.SerializeToString())
+    read.reshape({'data': [1, *network.data_shape]})
+    compiled = openvino.Core().compile_model(read, 'CPU')
+    found = {
+        operation.get_rt_info()['runtimePrecision'].astype(str)
+        for operation in compiled.get_runtime_model().get_ops()
+        if operation.get_rt_info()['layerType'].astype(str) == 'Convolution'
+    }
+    assert found
+    return found

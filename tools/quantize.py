@@ -1,0 +1,116 @@
+"""A network that computes in 8 bits, calibrated on a video database, as an ONNX file."""
+
+import logging
+import math
+import pathlib
+
+from r2plus1d import cli, from_options, options
+from r2plus1d.engines import Devices, EngineSettings, open_engine, require, require_onnx
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.evaluate import read_class_names
+from r2plus1d.evaluation.progress import Progress
+from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.models import weights
+
+log = logging.getLogger(__name__)
+
+ENDING = '_int8.onnx'
+TOP_K = 5
+CALIBRATION = {
+    'calibration_data': (
+        pathlib.Path,
+        options.REQUIRED,
+        'LMDB of videos like those that the network is for, from its training set',
+    ),
+    'calibration_clips': (options.integer(1), 300, 'at least, of videos spread over it'),
+    'test_videos': (
+        options.integer(0),
+        100,
+        'spread over test_data, on which fp32 and int8 are compared; 0: all',
+    ),
+}
+
+
+def main():
+    require_onnx()
+    require('openvino')
+    from r2plus1d.engines import calibrate, onnx, onnx_output
+
+    groups = (options.WEIGHTS, options.NETWORK, options.CLIPS, options.DATABASE, CALIBRATION,
+              onnx_output.OUTPUT)  # fmt: skip
+    args = options.parse(__doc__, *groups, test_data=None)
+    calibrate.require()
+    network, path = from_options.network(args), onnx_output.path_of(args, ENDING)
+    outputs = onnx_output.wanted(args, network)
+    if network.prediction not in outputs:
+        raise InputError(f'features leaves out {network.prediction}, which is compared')
+    names = read_class_names(args.labels, args.num_labels) if args.labels else None
+    metadata = onnx_output.described(args, network, names)
+    parameters = weights.load(args.load_model_path, args.db_type, network)
+    test_data = args.test_data or args.calibration_data
+    with open_spread(args, test_data, args.test_videos or None) as reader:
+        clips = calibration_clips(args)
+        model = calibrate.quantize(network, parameters, clips, outputs, metadata=metadata)
+        onnx.save(model, path)
+        onnx_output.report(path, network, model)
+        compare(reader, network, {'fp32': parameters, 'int8': onnx.read(path)}, test_data)
+
+
+def open_spread(args, path, videos):
+    return from_options.open_reader(args, args.num_decode_threads, path=path, spread=videos)
+
+
+def calibration_clips(args):
+    """uint8 or normalized float32 arrays of clips: in turn the first, second... of a video."""
+    clips = []
+    with open_spread(args, args.calibration_data, args.calibration_clips) as reader:
+        each = min(math.ceil(args.calibration_clips / len(reader)), reader.settings.rows)
+        for number, sample in enumerate(reader):
+            if sample.failure:
+                log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
+                continue
+            rows = [(number + i) % reader.settings.rows for i in range(each)]
+            clips.append(sample.clips.pixels[rows])
+    log.info('calibrating on %d clips of %s', sum(map(len, clips)), args.calibration_data)
+    return clips
+
+
+def compare(reader, network, sources, path):
+    """Print the accuracy on `reader` of each of {precision: what an engine loads}."""
+    make = MeanAveragePrecision if reader.needs.multi_label else lambda: Accuracy(TOP_K)
+    scores, same, clips, failed = {name: make() for name in sources}, 0, 0, 0
+    engines = {name: opened(network, name, source) for name, source in sources.items()}
+    with Progress(len(reader), unit='videos', every=10, title='comparing') as progress:
+        for sample in reader:
+            if sample.failure:
+                log.warning('%s failed: %s', sample.name, sample.failure)
+                failed += 1
+                continue
+            best = []
+            for name, engine in engines.items():
+                rows = engine.run(sample.clips.pixels)[network.prediction]
+                scores[name].add(score_video(rows, sample.labels))
+                best.append(rows.argmax(axis=1))
+            clips += len(best[0])
+            same += int((best[0] == best[1]).sum())
+            progress.step(f'{same} of {clips} clips alike')
+    print(f'{len(reader)} videos of {path}, {failed} failed')
+    for name, score in scores.items():
+        print(f'{name}: {score}')
+    print(f'the same best class: {same} of {clips} clips')
+
+
+def opened(network, precision, source):
+    engine = open_engine(
+        network,
+        devices=Devices(),
+        outputs=[network.prediction],
+        settings=EngineSettings('openvino', precision),
+        from_onnx=precision == 'int8',
+    )
+    engine.load(source)
+    return engine
+
+
+if __name__ == '__main__':
+    cli.run(main)
