@@ -1,0 +1,149 @@
+"""One measurement of throughput.py, in a process of its own: what test_net.py does, or a part."""
+
+import json
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+import time
+
+from machine_peak import INT8
+from throughput_settings import clip_settings
+
+from r2plus1d import cli, from_options
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.predict import predict
+from r2plus1d.models import summary, weights
+from r2plus1d.video.assembly import normalize
+from r2plus1d.video.grouped_reader import GroupedReader
+
+PROGRAM = pathlib.Path(__file__).with_name('throughput.py')
+SEED = 0
+CALIBRATION_CLIPS = 8  # at least; with random weights it does not matter which
+
+
+def in_process(step, what, database, *flags):
+    """What `measure` gives in a process of its own.
+
+    Raises:
+        InputError: it failed.
+    """
+    command = [
+        sys.executable, str(PROGRAM), *step.argv, f'--test_data={database}', *flags,
+        f'--measure={what}',
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        *others, last = done.stderr.strip().splitlines() or [f'status {done.returncode}']
+        if done.returncode not in (cli.FAILED, cli.BAD_USAGE) or 'Traceback' in done.stderr:
+            print(*others, sep='\n', file=sys.stderr)
+        reason = last.removeprefix(f'{PROGRAM.name}: ')
+        raise InputError(f'{step.name}, {what} {" ".join(flags)}: {reason}')
+    return json.loads(done.stdout)
+
+
+def measure(args):
+    """Do one thing once, after a clip to warm up, and time it; return figures, or {}."""
+    with open_reader(args) as reader:
+        if args.measure == 'quantize':
+            return quantize(args, reader)
+        first = next(samples(reader))
+        if args.measure == 'decode':
+            return figures(args, reader, lambda: sum(1 for _ in samples(reader)))
+        network = from_options.network(args)
+        with from_options.engine(
+            args, network, [network.prediction], from_onnx=args.precision == INT8
+        ) as engine:
+            held = list(samples(reader)) if args.measure == 'network' else []
+            engine.load(load_weights(args, network))
+            engine.run(first.clips.pixels[:1])
+            work = {
+                'network': lambda: [engine.run(sample.clips.pixels) for sample in held],
+                'both': lambda: sum(1 for _ in predictions(args, reader, engine)),
+            }[args.measure]
+            return figures(args, reader, work)
+
+
+def figures(args, reader, work):
+    began, cpu = time.perf_counter(), time.process_time()
+    work()
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    rows, network = reader.settings.rows, from_options.network(args)
+    per_video = f'dense clips at {args.stride} frames' if args.dense else f'{rows} clips a video'
+    return {
+        'what': f'{network.name}, {per_video}, {args.num_decode_threads} threads decode',
+        'seconds': seconds,
+        'cpu': cpu,
+        'clips': len(reader) * rows,
+        'videos': args.videos if args.dense else len(reader),
+        'operations': 2 * summary.totals(network)[0],
+        'peak': peak_memory(),
+    }
+
+
+def samples(reader):
+    for sample in reader:
+        _require(sample)
+        yield sample
+
+
+def predictions(args, reader, engine):
+    for sample, outputs in predict(reader, engine, batch_size=args.batch_size):
+        _require(sample)
+        yield outputs
+
+
+def _require(sample):
+    if sample.failure is not None:
+        raise InputError(f'{sample.name}: {sample.failure}')
+
+
+def open_reader(args):
+    if not args.dense:
+        return from_options.open_reader(args, args.batch_size)
+    args.use_local_file = True
+    return DenseReader(args)
+
+
+class DenseReader(GroupedReader):
+    """A GroupedReader that is gone through as a ClipReader is."""
+
+    def __init__(self, args):
+        super().__init__(args.test_data, clip_settings(args), from_options.record_needs(args))
+        self._threads, self._batch = args.num_decode_threads, args.batch_size
+
+    def __iter__(self):
+        return self.samples(threads=self._threads, batch=self._batch)
+
+
+def load_weights(args, network):
+    """What an engine's `load` takes: random parameters, or an int8 network made from them."""
+    if args.load_model_path is None:
+        return weights.random_parameters(network, SEED)
+    from r2plus1d.engines import onnx
+
+    return onnx.read(args.load_model_path)
+
+
+def quantize(args, reader):
+    """Write the int8 network to load_model_path: not a thing to time, so it is made once."""
+    from r2plus1d.engines import calibrate, onnx
+
+    network, clips = from_options.network(args), []
+    for sample in samples(reader):
+        clips += [normalize(sample.clips.pixels, reader.settings)]
+        if sum(map(len, clips)) >= CALIBRATION_CLIPS:
+            break
+    parameters = weights.random_parameters(network, SEED)
+    model = calibrate.quantize(network, parameters, clips, [network.prediction])
+    onnx.save(model, args.load_model_path)
+    return {}
+
+
+def peak_memory():
+    """Peak resident bytes of this process; ru_maxrss would count its parent's, too."""
+    status = pathlib.Path('/proc/self/status')
+    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text() if status.exists() else '')
+    kib = int(found.group(1)) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kib * 1024
