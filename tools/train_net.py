@@ -1,12 +1,18 @@
-"""Train a network on a video database, or fine-tune published weights on it."""
+"""Train a network on a video database, or fine-tune published weights on it.
+
+Training is Caffe2's; the tests after each epoch run through the engines of test_net.py.
+"""
 
 import contextlib
 import logging
 import pathlib
 
+import numpy as np
+
 from r2plus1d import cli, from_options, options
-from r2plus1d.engines import EngineSettings, open_engine
+from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
+from r2plus1d.models.summary import parameter_shapes
 from r2plus1d.training.data import Shard, TrainingData
 from r2plus1d.training.schedule import Schedule
 
@@ -34,7 +40,20 @@ TRAINING = {
     'plot': (pathlib.Path, None, 'PNG of loss, accuracy and learning rate'),
 }
 WEIGHTS = {'db_type': options.WEIGHTS['db_type']}
-GROUPS = (TRAINING, WEIGHTS, options.DATABASE, options.NETWORK, options.CLIPS, options.DEVICES)
+ENGINE = {
+    name: (kind, default, f'of the tests: {text}')
+    for name, (kind, default, text) in options.ENGINE.items()
+    if name != 'engine_cache'  # no epoch has the weights of another
+}
+GROUPS = (
+    TRAINING,
+    WEIGHTS,
+    options.DATABASE,
+    options.NETWORK,
+    options.CLIPS,
+    ENGINE,
+    options.DEVICES,
+)
 
 
 def main():
@@ -46,6 +65,7 @@ def main():
 
     changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
     args = options.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
+    require_engine_for_tests(args)
     network, devices = from_options.network(args), from_options.devices(args)
     shard = Shard(args.shard_id, args.num_shards)
     schedule = schedule_of(args, len(devices.ids) * shard.count)
@@ -72,7 +92,20 @@ def main():
         if args.profiling:
             for milliseconds, kind, blob in net.profile():
                 log.info('%10.3f ms  %-24s %s', milliseconds, kind, blob)
-    print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
+    if shard.index == 0:  # it writes them
+        print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
+
+
+def require_engine_for_tests(args):
+    """Refuse options of the engine that nothing reads, or that weights which change cannot have."""
+    given = [name for name in ENGINE if name in args.given]
+    if given and not args.test_data:
+        raise InputError(f'{given[0]} is for the tests after each epoch: give test_data')
+    if args.precision == 'int8':
+        raise InputError(
+            'precision is int8, for which a network is calibrated once it is trained; the tests '
+            'after each epoch take fp32, bf16 or fp16'
+        )
 
 
 def schedule_of(args, num_devices):
@@ -114,7 +147,12 @@ def training_net(args, network, devices, meet):
 
 @contextlib.contextmanager
 def tester(args, network, devices):
-    """Give a function from parameters to the accuracies on the test database."""
+    """Give a function from parameters to the accuracies on the test database.
+
+    Raises:
+        InputError: also what the engine lacks, so that it is known before an epoch is trained.
+    """
+    try_engine(args, network, devices)
     args.file_store_path.mkdir(parents=True, exist_ok=True)
     settings = EvaluationSettings(
         batch_size=args.batch_size * len(devices.ids),
@@ -123,10 +161,8 @@ def tester(args, network, devices):
     clips = from_options.clip_settings(args, random_crop=False, mirror=False)
 
     def test(parameters):
-        how = EngineSettings('caffe2', use_cudnn=args.use_cudnn)
-        with open_engine(
-            network, devices=devices, outputs=[network.prediction], settings=how
-        ) as engine:
+        # Opened anew, as fast as keeping it: between the tests all memory is training's.
+        with from_options.engine(args, network, [network.prediction]) as engine:
             engine.load(parameters)
             result = evaluate(reader, engine, settings)
         if result.ended:
@@ -135,6 +171,14 @@ def tester(args, network, devices):
 
     with from_options.open_reader(args, settings.batch_size, clips=clips) as reader:
         yield test
+
+
+def try_engine(args, network, devices):
+    """Open the engine of the tests with parameters of this network, whatever their values."""
+    shapes = parameter_shapes(network)
+    with from_options.engine(args, network, [network.prediction]) as engine:
+        engine.load({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
+        log.info('tests: engine %s, %s, on %s', engine.name, engine.precision, devices)
 
 
 def plot(args, network):
