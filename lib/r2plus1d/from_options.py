@@ -75,10 +75,12 @@ def load_weights(args, of_network, model=None):
 
 
 def engine_settings(args):
-    """Return the EngineSettings that parsed options of the groups ENGINE and DEVICES ask for."""
-    return EngineSettings(
-        args.engine, args.precision, args.engine_threads, args.engine_cache, args.use_cudnn
-    )
+    """Return the EngineSettings that parsed options of the groups ENGINE and DEVICES ask for.
+
+    A tool without the option engine_cache has no cache.
+    """
+    cache = getattr(args, 'engine_cache', None)
+    return EngineSettings(args.engine, args.precision, args.engine_threads, cache, args.use_cudnn)
 
 
 def engine(args, of_network, outputs, *, from_onnx=False):
@@ -136,6 +138,7 @@ def clip_settings(args, **changes):
         'random_crop': args.random_crop,
         'mirror': args.random_mirror,
         'seed': args.seed,
+        'skip_pictures': args.skip_pictures,
     }
     settings = ClipSettings(**{**chosen, **changes})
     if args.num_channels not in (None, settings.channels):

@@ -1,11 +1,14 @@
 """The clips of one record: at frame numbers that are spread over the video or drawn at random."""
 
+import contextlib
+
 import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import sampling
 from r2plus1d.video.assembly import Clips, Frames, rows_of
 from r2plus1d.video.decode import Video
+from r2plus1d.video.skipping import SkippingVideo, Unsound
 from r2plus1d.video.starting import Start, starting_clips
 
 
@@ -26,6 +29,9 @@ def read_clips(source, settings, *, index=0, start_frame=None):
         if failure:
             raise RecordError(failure)
         return clips
+    if settings.skip_pictures:
+        with contextlib.suppress(Unsound), SkippingVideo(source) as video:
+            return _clips_by_number(video, settings, index)
     with Video(source) as video:
         return _clips_by_number(video, settings, index)
 
