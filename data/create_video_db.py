@@ -5,13 +5,10 @@ import logging
 import os
 import pathlib
 import random
-import sys
-import time
-
-from tqdm import tqdm
 
 from r2plus1d import cli, options
 from r2plus1d.errors import InputError
+from r2plus1d.evaluation.progress import Progress
 from r2plus1d.video import lists
 from r2plus1d.video.database import DATA_FILE
 from r2plus1d.video.database_writer import DatabaseWriter, check_output
@@ -19,7 +16,7 @@ from r2plus1d.video.record import MAX_VIDEO_BYTES, Record
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LINES = 30
+RECORDS_BETWEEN_LINES = 10_000
 
 OPTIONS = {
     'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and more'),
@@ -51,8 +48,7 @@ def main():
     if args.shuffle:
         random.Random(args.seed).shuffle(rows)
     with DatabaseWriter(args.output_file, len(rows), overwrite=args.overwrite) as writer:
-        for row in progress(rows):
-            writer.add(record(row, args.use_list))
+        write(rows, writer, use_list=args.use_list)
     size = (args.output_file / DATA_FILE).stat().st_size
     what = f'{len(rows)} records ({size / 1e6:.1f} MB)'
     if writer.unchanged:
@@ -61,23 +57,19 @@ def main():
         print(f'wrote {what} to {args.output_file}')
 
 
+def write(rows, writer, *, use_list):
+    stored = 0
+    with Progress(len(rows), unit='records', every=RECORDS_BETWEEN_LINES) as progress:
+        for row in rows:
+            made = record(row, use_list)
+            writer.add(made)
+            stored += len(made.video)
+            progress.step(f'{stored / 1e6:.1f} MB')
+
+
 def record(row, use_list):
     video = os.fsencode(row.video) if use_list else pathlib.Path(row.video).read_bytes()
     return Record(video, row.labels, row.start_frame, row.video_id)
-
-
-def progress(rows):
-    """Yield the rows: with a bar on a terminal, with a line now and then in a log."""
-    if sys.stderr.isatty():
-        yield from tqdm(rows, unit=' records')
-        return
-    due = time.monotonic() + SECONDS_BETWEEN_LINES
-    for count, row in enumerate(rows):
-        now = time.monotonic()
-        if now >= due:
-            log.info('%d of %d records', count, len(rows))
-            due = now + SECONDS_BETWEEN_LINES
-        yield row
 
 
 if __name__ == '__main__':

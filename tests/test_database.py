@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import lmdb
 import pytest
@@ -785,11 +784,15 @@ def test_a_reader_survives_an_identical_rebuild(tmp_path, monkeypatch):
     assert [decode(value) for value in values] == numbered(4)
 
 
-def test_progress_is_lines_in_a_log(monkeypatch, caplog):
+def test_progress_is_lines_in_a_log(monkeypatch, caplog, tmp_path):
     monkeypatch.syspath_prepend(TOOL.parent)
     import create_video_db
 
-    monkeypatch.setattr(time, 'monotonic', iter(range(0, 1000, 20)).__next__)
+    monkeypatch.setattr(create_video_db, 'RECORDS_BETWEEN_LINES', 2)
     caplog.set_level('INFO')
-    assert list(create_video_db.progress(list('abcd'))) == list('abcd')
-    assert caplog.messages == ['1 of 4 records', '3 of 4 records']
+    (tmp_path / 'video.mp4').write_bytes(bytes(100_000))
+    rows = [Row(str(tmp_path / 'video.mp4'), (label,)) for label in range(5)]
+    with DatabaseWriter(tmp_path / 'db', len(rows)) as writer:
+        create_video_db.write(rows, writer, use_list=False)
+    lines = [line.rpartition(', ')[0] for line in caplog.messages]  # without what is left
+    assert lines == ['2 of 5 records, 0.2 MB', '4 of 5 records, 0.4 MB']

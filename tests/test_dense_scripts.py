@@ -1,30 +1,17 @@
 """The scripts of dense prediction, as they stand on the sample and with their variables set."""
 
 import csv
-import os
 import pickle
 import re
 import shutil
-import subprocess
 
 import pytest
 
-from conftest import ROOT
 from r2plus1d.models import weights
 from r2plus1d.models.network import Network
+from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
-
-SHELL = shutil.which('dash') or 'sh'
-
-
-def run_script(name, *arguments, cwd, **variables):
-    known = ('TEST_DATA', 'MODEL', 'INPUT', 'RGB', 'FLOW', 'LIST_FILE', 'OUTPUT', 'SPLITS')
-    environment = {k: v for k, v in os.environ.items() if k not in known}
-    return subprocess.run(
-        [SHELL, str(ROOT / 'scripts' / name), *arguments], cwd=cwd,
-        env={**environment, **variables}, capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope='module')

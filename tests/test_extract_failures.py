@@ -116,10 +116,17 @@ def test_failures_of_all_can_be_put_right(make_database, make_video, model, tmp_
     flags.append('--use_local_file=1')
     result = run_here(*flags)
     assert result.returncode == 1
-    last = result.stderr.splitlines()[-1]
-    assert last == 'extract_features.py: none of 2 records can be used; record 0: missing file'
+    listed = tmp_path / 'f.pkl.partial' / 'failures.csv'
+    assert result.stderr.splitlines()[-1] == (
+        'extract_features.py: none of 2 records can be used; record 0: missing file. '
+        f'All are listed in {listed}'
+    )
+    failures = [(row['record'], row['path'], row['reason']) for row in rows_of(listed)]
+    assert failures == [(key, str(tmp_path / 'late.mp4'), 'missing file') for key in '01']
     (tmp_path / 'late.mp4').write_bytes(make_video(30).read_bytes())
     assert run_here(*flags).returncode == 0
+    assert not listed.parent.exists()
+    assert not (tmp_path / 'f.failures.csv').exists()
 
 
 @pytest.fixture

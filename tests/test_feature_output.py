@@ -117,7 +117,7 @@ def crash_at(monkeypatch, step):
         (pathlib.Path, 'replace'), (pathlib.Path, 'unlink'), (pathlib.Path, 'mkdir'),
         (os, 'unlink'), (os, 'rmdir'),  # of shutil.rmtree
         (feature_output.array_pickle, '_write_array'), (feature_output, '_row'),
-        (feature_output, '_sync'), (feature_output, 'write_arguments'),
+        (feature_output, 'sync'), (feature_output, 'write_arguments'),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
     return done
@@ -260,10 +260,33 @@ def test_another_process_at_work_is_left_alone(tmp_path, is_folder, overwrite):
 def test_nothing_but_failures_is_an_error_that_can_be_put_right(tmp_path, monkeypatch, is_folder):
     with monkeypatch.context() as patch:
         patch.setattr('test_feature_store.FAILED', set(range(RECORDS)))
-        with pytest.raises(InputError, match='none of 11 records can be used; record k00: too few'):
+        message = 'none of 11 records can be used; record k00: too few .*/failures.csv$'
+        with pytest.raises(InputError, match=message):
             make(tmp_path, is_folder)
-    assert not output_of(tmp_path, is_folder).path.exists()
+    output = output_of(tmp_path, is_folder)
+    left = [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert left == [output.partial / 'failures.csv']
+    assert [row['record'] for row in rows_of(left[0])] == [f'k{i:02}' for i in range(RECORDS)]
+    assert output.finished(ARGUMENTS, overwrite=False) is None
+    assert not left[0].exists(), 'it would seem to be of the next run'
+    with open_store(output.partial, arguments={**ARGUMENTS, 'seed': 1}) as store:
+        assert store.done == 0, 'it binds nobody'
     assert make(tmp_path, is_folder).failed == 2
+    assert not output.partial.exists()
+
+
+@KINDS
+def test_nothing_but_failures_leaves_what_is_there(tmp_path, monkeypatch, is_folder):
+    make(tmp_path, is_folder)
+    whole = tree(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr('test_feature_store.FAILED', set(range(RECORDS)))
+        with pytest.raises(InputError, match='none of 11 records can be used'):
+            make(tmp_path, is_folder, overwrite=True)
+    listed = output_of(tmp_path, is_folder).partial / 'failures.csv'
+    assert tree(tmp_path) == {**whole, str(listed.relative_to(tmp_path)): listed.read_bytes()}
+    assert make(tmp_path, is_folder).failed == 2
+    assert tree(tmp_path) == whole
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,11 @@
 """The networks in Caffe2: graphs and outputs against the original's, and the training form."""
 
-import importlib.util
-import json
-
 import numpy as np
 import pytest
 
+import golden_networks
 from r2plus1d.models import summary
 from r2plus1d.models.network import Network, build
-from r2plus1d.video.transform import RGB_MEAN, RGB_STD, normalize
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
@@ -16,29 +13,9 @@ from caffe2.python import utils, workspace  # noqa: E402
 
 from r2plus1d.models import layers  # noqa: E402
 
-GOLDEN_NETS = (
-    'c3d_d18_l16',
-    'mc3_d18_l16',
-    'r2d_d18_l8',
-    'r2df_d18_l8',
-    'r2plus1d_d18_l16',
-    'r2plus1d_d18_l8',
-    'r2plus1d_d34_l32',
-    'r2plus1d_d34_l32_flow',
-    'r3d_d18_l8',
-    'rmc3_d18_l8',
-)
-GOLDEN_CLIP_LENGTH = 16
 RELATIVE_ERROR = 1e-5
 CHEAP = 15e9  # multiply-adds a clip; of networks that take more only one clip is run
 FEATURES = 512  # filters of res5
-
-
-def network_of(schema):
-    """The Network of a golden graph."""
-    names = ('clip_length', 'crop_size', 'num_channels', 'num_labels')
-    settings = {name: schema[name] for name in names}
-    return Network(schema['model_name'], schema['model_depth'], **settings)
 
 
 def comparable(ops):
@@ -75,47 +52,23 @@ def random_parameters(network):
     return {**parameters, **{name: 0.5 + abs(parameters[name]) for name in variances}}
 
 
-@pytest.mark.parametrize('name', GOLDEN_NETS)
+@pytest.mark.parametrize('name', golden_networks.NAMES)
 def test_graph_equals_golden(golden, name):
-    expected = json.loads((golden / 'nets' / f'{name}.json').read_text())
-    schema = summary.schema(network_of(expected))
+    expected = golden_networks.schema_of(golden, name)
+    schema = summary.schema(golden_networks.network_of(expected))
     assert comparable(schema['ops']) == comparable(expected['ops'])
     assert list(schema['params'].items()) == list(expected['params'].items())
 
 
-@pytest.fixture(scope='module')
-def golden_parameter(golden):
-    spec = importlib.util.spec_from_file_location('golden_parameters', golden / 'parameters.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.golden_parameter
-
-
-@pytest.fixture(scope='module')
-def golden_clips(golden):
-    """{channels: clips} as the networks take them."""
-    rgb = np.load(golden / 'video_input' / 'start_rgb_l16.npz')['rgb_u8'][:2]
-    flow = np.load(golden / 'video_input' / 'start_flow2c_l16.npz')['flow']
-    return {3: normalize(rgb, RGB_MEAN, RGB_STD), 2: flow}
-
-
-@pytest.mark.parametrize('name', GOLDEN_NETS)
-def test_outputs_equal_golden(golden, golden_parameter, golden_clips, caffe2_workspace, name):
-    network = network_of(json.loads((golden / 'nets' / f'{name}.json').read_text()))
-    shapes = summary.parameter_shapes(network)
-    parameters = {blob: golden_parameter(blob, shape) for blob, shape in shapes.items()}
+@pytest.mark.parametrize('name', golden_networks.NAMES)
+def test_outputs_equal_golden(golden, caffe2_workspace, name):
+    network, parameters, clips, outputs = golden_networks.read(golden, name)
     rows = 2 if summary.totals(network)[0] < CHEAP else 1
-    repeats = -(-network.clip_length // GOLDEN_CLIP_LENGTH)
-    clips = np.tile(golden_clips[network.num_channels][:rows], (1, 1, repeats, 1, 1))
-    data = np.ascontiguousarray(clips[:, :, : network.clip_length])
-    run(network, parameters, data, np.zeros(rows, np.int32))
-
-    feature = 'fc7' if network.is_c3d else 'final_avg'
-    blobs = {'softmax': network.prediction, 'logits': network.logits, 'feature': feature}
-    for key, expected in np.load(golden / 'nets' / f'{name}.npz').items():
-        got, expected = workspace.FetchBlob(blobs[key]), expected[:rows]
+    run(network, parameters, clips[:rows], np.zeros(rows, np.int32))
+    for blob, expected in outputs.items():
+        got, expected = workspace.FetchBlob(blob), expected[:rows]
         assert got.shape == expected.shape
-        assert np.abs(got - expected).max() <= RELATIVE_ERROR * np.abs(expected).max(), key
+        assert np.abs(got - expected).max() <= RELATIVE_ERROR * np.abs(expected).max(), blob
 
 
 @pytest.mark.parametrize('crop_size', [112, 224])

@@ -1,9 +1,7 @@
 """PyTorch 2 as an engine: each operator, each precision, the same rows however they are run."""
 
-import json
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from onnx_models import distance
 from r2plus1d.engines import Devices
 from r2plus1d.engines import torch as torch_engine
 from r2plus1d.engines.torch import TorchEngine
@@ -225,10 +224,6 @@ def parameters_of(network):
     return parameters
 
 
-def distance(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
-
-
 SMALL = {'clip_length': 8, 'num_labels': 7, 'width': 0.125}
 NETWORKS = [
     Network('r2plus1d', 18, **SMALL),
@@ -254,38 +249,6 @@ def test_networks(network, precision):
     np.testing.assert_array_equal(
         found[network.prediction].argmax(1), expected[network.prediction].argmax(1)
     )
-
-
-@pytest.mark.parametrize('name', ['r2plus1d_d18_l8', 'rmc3_d18_l8', 'c3d_d18_l16'])
-def test_golden_networks(golden, precision, name):
-    """Caffe2's outputs, at full width."""
-    settings = json.loads((golden / 'nets' / f'{name}.json').read_text())
-    names = ('clip_length', 'crop_size', 'num_channels', 'num_labels')
-    network = Network(settings['model_name'], settings['model_depth'], **pick(settings, names))
-    made = runpy.run_path(str(golden / 'parameters.py'))['golden_parameter']
-    parameters = {k: made(k, shape) for k, shape in graph.trace(network).parameters.items()}
-    pixels = np.load(golden / 'video_input' / 'start_rgb_l16.npz')['rgb_u8'][:2]
-    blobs = {
-        'softmax': network.prediction,
-        'logits': network.logits,
-        'feature': 'fc7' if network.is_c3d else 'final_avg',
-    }
-    found = run(
-        pixels[:, :, : network.clip_length],
-        network=network,
-        given=parameters,
-        outputs=blobs.values(),
-        precision=precision,
-    )
-    for key, expected in np.load(golden / 'nets' / f'{name}.npz').items():
-        allowed = {'fp32': 1e-5, 'bf16': 1e-2}[precision]
-        assert distance(found[blobs[key]], expected) < allowed, key
-        if key != 'feature':
-            np.testing.assert_array_equal(found[blobs[key]].argmax(1), expected.argmax(1))
-
-
-def pick(mapping, names):
-    return {name: mapping[name] for name in names}
 
 
 def test_batch_norms_that_are_not_folded(precision):

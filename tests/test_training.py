@@ -22,6 +22,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.models import summary, weights
 from r2plus1d.models.network import Network
 from r2plus1d.training.schedule import Schedule
+from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
@@ -466,15 +467,6 @@ def test_mistakes_get_one_line(train, arguments, message):
     assert result.returncode == 1
     assert message in result.stderr.splitlines()[-1]
     assert 'Traceback' not in result.stderr
-
-
-def run_script(name, *arguments, cwd, **variables):
-    """Run a script under dash (sh where there is none) with nothing but `variables` set for it."""
-    return subprocess.run(
-        [shutil.which('dash') or 'sh', str(ROOT / 'scripts' / name), *arguments],
-        cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120,
-        check=False,
-    )  # fmt: skip
 
 
 def test_the_scripts_fine_tune_from_the_data_sets_own_files(make_video, tmp_path):

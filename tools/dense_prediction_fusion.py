@@ -8,12 +8,8 @@ from r2plus1d import cli, options
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import feature_files, fusion
 from r2plus1d.evaluation.dense import VideoSums
-from r2plus1d.evaluation.video_scores import (
-    read_class_names,
-    require_names,
-    require_place,
-    write_predictions,
-)
+from r2plus1d.evaluation.files import read_class_names
+from r2plus1d.evaluation.video_scores import require_names, require_place, write_predictions
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from r2plus1d import cli, from_options, options
 from r2plus1d.engines import require_onnx
-from r2plus1d.evaluation.evaluate import read_class_names
+from r2plus1d.evaluation.files import read_class_names
 from r2plus1d.models import weights
 
 EXPORT = {'fold_batch_norm': (options.bit, True, '1: convolutions take in their batch norms')}

@@ -7,7 +7,7 @@ import pathlib
 from r2plus1d import cli, from_options, options
 from r2plus1d.engines import Devices, EngineSettings, open_engine, require, require_onnx
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.evaluate import read_class_names
+from r2plus1d.evaluation.files import read_class_names
 from r2plus1d.evaluation.progress import Progress
 from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_video
 from r2plus1d.models import weights

@@ -4,7 +4,8 @@ import logging
 import pathlib
 
 from r2plus1d import cli, from_options, options
-from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate, read_class_names
+from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
+from r2plus1d.evaluation.files import read_class_names
 from r2plus1d.models import summary
 
 log = logging.getLogger(__name__)

@@ -155,14 +155,3 @@ def row(sample, score, settings):
         score.clips_right,
         score.num_clips,
     ]
-
-
-def read_class_names(path, num_labels):
-    """Return the class names in the text file `path`, one a line, as many as the network has."""
-    try:
-        names = tuple(pathlib.Path(path).read_text(encoding='utf-8').splitlines())
-    except UnicodeDecodeError:
-        raise InputError(f'{path} is not text in UTF-8') from None
-    if len(names) != num_labels:
-        raise InputError(f'{path} names {len(names)} classes; num_labels is {num_labels}')
-    return names

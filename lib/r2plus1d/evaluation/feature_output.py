@@ -1,15 +1,16 @@
 """A full Store into what the user asked for: a pickle or a folder of .npy files, and its lists.
 
 For a pickle X.pkl: X.rows.csv, X.failures.csv and X.arguments.json beside it. A folder has
-rows.csv, failures.csv and arguments.json in it.
+rows.csv, failures.csv and arguments.json in it. Where every record failed there is nothing but
+OUTPUT.partial/failures.csv.
 """
 
 import contextlib
-import os
 import pathlib
 import shutil
 from typing import NamedTuple, Optional
 
+from r2plus1d.disk import sync
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import array_pickle
 from r2plus1d.evaluation.files import FailureList, complete_csv
@@ -67,6 +68,7 @@ class FeatureOutput:
                 kind, wanted = ('a folder', 'pickle writes a file')
             raise InputError(f'output_path {self.path} is {kind}; output_format {wanted}')
         self.partial = self.path.with_name(f'{self.path.name}.partial')
+        self._given_up = self.partial / 'failures.csv'
 
     def beside(self, name):
         """The path of a list that goes with the features."""
@@ -95,6 +97,7 @@ class FeatureOutput:
                 another process is making one.
         """
         self._require_own_lists()
+        self._given_up.unlink(missing_ok=True)
         if overwrite:
             self._require_no_strangers()
             discard(self.partial)
@@ -140,11 +143,7 @@ class FeatureOutput:
         """Write everything from a full `store`, the features last, and return the Totals."""
         failed = store.failed()
         if failed.all():
-            first = next(store.entries())
-            shutil.rmtree(self.partial)  # nothing to go on with, when what is wrong is put right
-            raise InputError(
-                f'none of {len(failed)} records can be used; record {first.key}: {first.failure}'
-            )
+            self._give_up(store)
         ready = self.partial / 'complete'
         ready.mkdir(exist_ok=True)
         totals = _write_lists(store, ready)
@@ -155,14 +154,33 @@ class FeatureOutput:
         else:
             _write_pickle(store, ready / self.path.name, failed, totals.rows)
         for path in (*ready.iterdir(), ready):
-            _sync(path)
+            sync(path)
         if self._is_folder:
             self._publish_folder(ready)
         else:
             self._publish_pickle(ready)
-        _sync(self.path.parent)
+        sync(self.path.parent)
         shutil.rmtree(self.partial)
         return totals
+
+    def _give_up(self, store):
+        """Leave the list of failures alone, for there is nothing to go on with, and say so.
+
+        It stays in `partial`: under its own name it would go with the features that may be there.
+        """
+        first = next(store.entries())
+        with complete_csv(self._given_up, FAILURES) as write_failure:
+            for entry in store.entries():
+                write_failure(_failure(entry))
+        for path in self.partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._given_up:
+                path.unlink()
+        raise InputError(
+            f'none of {store.num_records} records can be used; record {first.key}: '
+            f'{first.failure}. All are listed in {self._given_up}'
+        )
 
     def _publish_folder(self, ready):
         if self.path.exists():
@@ -191,7 +209,7 @@ def _write_lists(store, folder):
             records += 1
             if entry.failure is not None:
                 failed += 1
-                write_failure([entry.key, entry.file, entry.video_id, entry.failure])
+                write_failure(_failure(entry))
                 continue
             for start, seconds in zip(entry.starts, entry.seconds):
                 write_row([rows, *_row(entry, start, seconds)])
@@ -201,6 +219,10 @@ def _write_lists(store, folder):
     if not failed:
         (folder / 'failures.csv').unlink()
     return Totals(records, failed, rows, right)
+
+
+def _failure(entry):
+    return [entry.key, entry.file, entry.video_id, entry.failure]
 
 
 def _row(entry, start, seconds):
@@ -215,12 +237,3 @@ def _write_pickle(store, path, failed, rows):
             (name, column.dtype, (rows, *column.shape), lambda n=name: store.blocks(n, failed))
             for name, column in store.columns.items()
         ])  # fmt: skip
-
-
-def _sync(path):
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,10 @@
-"""CSV files of results: each appears under its name only when it is complete."""
+"""Files of results, each under its name only when it is complete, and of class names."""
 
 import contextlib
 import csv
 import pathlib
+
+from r2plus1d.errors import InputError
 
 CSV_FILE = {'newline': '', 'encoding': 'utf-8', 'errors': 'surrogateescape'}  # any path is written
 
@@ -61,3 +63,20 @@ class FailureList:
             return False
         with self.path.open(encoding='utf-8', errors='replace') as file:
             return file.readline().strip() == ','.join(self.HEADER)
+
+
+def read_class_names(path, num_labels):
+    """Return the class names in the text file `path`, one a line, or None if there is no path.
+
+    Raises:
+        InputError: not text, or not as many names as the network has labels.
+    """
+    if path is None:
+        return None
+    try:
+        names = tuple(pathlib.Path(path).read_text(encoding='utf-8').splitlines())
+    except UnicodeDecodeError:
+        raise InputError(f'{path} is not text in UTF-8') from None
+    if len(names) != num_labels:
+        raise InputError(f'{path} names {len(names)} classes; num_labels is {num_labels}')
+    return names

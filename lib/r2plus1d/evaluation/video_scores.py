@@ -56,16 +56,6 @@ def write_predictions(path, videos, *, top_k, class_names=None):
             write([video_id, names[label], *[v for pair in pairs for v in pair], *counts])
 
 
-def read_class_names(path, num_labels):
-    """Return the names of the classes in the text file `path`, or None if there is no path."""
-    if path is None:
-        return None
-    # Reading features needs none of the video decoders that come with this.
-    from r2plus1d.evaluation.evaluate import read_class_names
-
-    return read_class_names(path, num_labels)
-
-
 def require_names(path):
     """Raise InputError unless there is a file of class names at `path`, or `path` is None."""
     if path is not None and not path.is_file():

@@ -10,6 +10,7 @@ import shutil
 
 import lmdb
 
+from r2plus1d.disk import sync
 from r2plus1d.errors import InputError
 from r2plus1d.video.database import DATA_FILE
 from r2plus1d.video.record import encode
@@ -141,7 +142,7 @@ class DatabaseWriter:
         with self._write_errors():
             self._environment.sync(True)
         self._environment.close()
-        _sync_folder(self._partial)
+        sync(self._partial)
         check_output(self._target, self._overwrite)
         self.unchanged = _same_bytes(self._partial / DATA_FILE, self._target / DATA_FILE)
         if not self.unchanged:
@@ -151,10 +152,10 @@ class DatabaseWriter:
         if (self._target / DATA_FILE).exists():
             (self._partial / DATA_FILE).replace(self._target / DATA_FILE)
             (self._target / LOCK_FILE).unlink(missing_ok=True)  # of the database that was replaced
-            _sync_folder(self._target)
+            sync(self._target)
         else:
             self._partial.rename(self._target)
-        _sync_folder(self._target.parent)
+        sync(self._target.parent)
 
 
 def _same_bytes(new, old):
@@ -177,11 +178,3 @@ def _lock(folder):
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _sync_folder(folder):
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

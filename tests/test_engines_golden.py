@@ -1,0 +1,128 @@
+"""What Caffe2 gave for ten networks, given by the other engines too; and on the bundled sample."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import golden_networks
+from conftest import ROOT
+from onnx_models import assert_close, clips_of, parameters_of
+from r2plus1d import engines
+from r2plus1d.engines import Devices, EngineSettings, open_engine
+from r2plus1d.engines import onnx as onnx_files
+from r2plus1d.errors import InputError
+from r2plus1d.models import weights
+from r2plus1d.models.network import Network
+from r2plus1d.video.reader import ClipReader, RecordNeeds
+from r2plus1d.video.settings import ClipSettings
+
+INSTALLED = [name for name in ('openvino', 'torch') if engines.has(name)]
+needs_both = pytest.mark.skipif(len(INSTALLED) < 2, reason='needs OpenVINO and PyTorch 2')
+
+# Relative to the largest absolute value of the blob
+ALLOWED = {
+    ('openvino', 'fp32'): 1e-4,
+    ('openvino', 'bf16'): 2e-2,
+    ('torch', 'fp32'): 1e-5,
+    ('torch', 'bf16'): 1e-2,
+}
+SMALL = (
+    Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125),
+    Network('c3d', num_labels=5, width=0.0625, num_channels=2, multi_label=True),
+)
+
+SAMPLE_NETWORK = Network('r2plus1d', 18, clip_length=8, num_labels=8, width=0.125)
+SAMPLE_OUTPUTS = ('softmax', 'last_out_L8', 'final_avg')
+SAMPLE_CLIPS = 10  # a video
+SAME_BEST = 0.99  # of the sample's clips
+
+
+def run(engine, network, given, clips, outputs, precision='fp32'):
+    """{blob: rows} by an engine; skips the test where the processor lacks the precision."""
+    settings = EngineSettings(engine, precision)
+    try:
+        opened = open_engine(network, devices=Devices(), outputs=outputs, settings=settings)
+    except InputError as error:
+        if 'precision is bf16, which this' not in str(error):
+            raise
+        pytest.skip(str(error))
+    with opened:
+        opened.load(given)
+        return opened.run(clips)
+
+
+def best(outputs, network):
+    return outputs[network.prediction].argmax(axis=1)
+
+
+@pytest.fixture(scope='module', params=golden_networks.NAMES)
+def case(golden, request):
+    return golden_networks.read(golden, request.param)
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+@pytest.mark.parametrize('engine', INSTALLED)
+def test_outputs_are_those_of_caffe2(case, engine, precision):
+    found = run(engine, case.network, case.parameters, case.clips, tuple(case.outputs), precision)
+    assert_close(found, case.outputs, ALLOWED[engine, precision])
+    np.testing.assert_array_equal(best(found, case.network), best(case.outputs, case.network))
+
+
+def both_of_a_file(network, parameters, clips, outputs, folder):
+    """What OpenVINO and PyTorch give for one .onnx file."""
+    path = folder / 'model.onnx'
+    onnx_files.save(onnx_files.export(network, parameters, outputs), path)
+    model = onnx_files.read(path)
+    return [run(engine, network, model, clips, outputs) for engine in ('openvino', 'torch')]
+
+
+@needs_both
+def test_a_file_gives_the_same_through_both(case, tmp_path):
+    given = case.parameters, case.clips, tuple(case.outputs)
+    by_openvino, by_torch = both_of_a_file(case.network, *given, tmp_path)
+    assert_close(by_torch, by_openvino)
+    assert_close(by_torch, case.outputs)
+
+
+@needs_both
+@pytest.mark.parametrize('network', SMALL, ids=lambda network: network.name)
+def test_a_small_file_gives_the_same_through_both(network, tmp_path):
+    outputs = (network.prediction, network.logits, 'fc7' if network.is_c3d else 'final_avg')
+    given = parameters_of(network), clips_of(network, 3), outputs
+    by_openvino, by_torch = both_of_a_file(network, *given, tmp_path)
+    assert_close(by_torch, by_openvino)
+
+
+@pytest.fixture(scope='module')
+def sample(tmp_path_factory):
+    """(labels, uint8 clips) of the bundled sample's test videos."""
+    folder = tmp_path_factory.mktemp('sample')
+    for arguments in (
+        ['create_sample.py', f'--output={folder}'],
+        ['create_video_db.py', f'--list_file={folder}/test_list.csv', f'--output_file={folder}/db'],
+    ):
+        command = [sys.executable, ROOT / 'data' / arguments[0], *arguments[1:]]
+        subprocess.run(command, check=True, capture_output=True)
+    settings = ClipSettings(length=8, clips=SAMPLE_CLIPS)
+    with ClipReader(folder / 'db', settings, RecordNeeds(num_labels=8)) as reader:
+        samples = list(reader)
+    labels = np.repeat([sample.labels[0] for sample in samples], SAMPLE_CLIPS)
+    return labels, np.concatenate([sample.clips.pixels for sample in samples])
+
+
+@pytest.mark.skipif('openvino' not in INSTALLED, reason='needs OpenVINO')
+def test_bf16_on_the_sample(sample):
+    labels, clips = sample
+    assert len(labels) == len(clips) == 40 * SAMPLE_CLIPS
+    path = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
+    parameters = weights.load(path, 'pickle', SAMPLE_NETWORK)
+    fp32, bf16 = (
+        run('openvino', SAMPLE_NETWORK, parameters, clips, SAMPLE_OUTPUTS, precision)
+        for precision in ('fp32', 'bf16')
+    )
+    assert (best(fp32, SAMPLE_NETWORK) == labels).mean() > 0.9, 'nothing is recognized'
+    assert_close(bf16, fp32, 2e-2)
+    assert not np.array_equal(bf16['final_avg'], fp32['final_avg']), 'this was fp32'
+    assert (best(bf16, SAMPLE_NETWORK) == best(fp32, SAMPLE_NETWORK)).mean() >= SAME_BEST
