@@ -74,7 +74,8 @@ def kernel(precision):
     compiled = compile_product(SIZES[0], precision)
     infos = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
     products = ('FullyConnected', 'MatMul')
-    return next(i['primitiveType'].value for i in infos if i['layerType'].value in products)
+    kinds = [i['primitiveType'].value for i in infos if i['layerType'].value in products]
+    return kinds[0] if kinds else 'unknown'
 
 
 def operations_a_second(multiply, size):

@@ -1,6 +1,7 @@
 """What throughput.py compares: engines, and settings of flags; all is checked before it begins."""
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 from typing import NamedTuple, Optional
@@ -8,6 +9,7 @@ from typing import NamedTuple, Optional
 from machine_peak import INT8
 
 from r2plus1d import from_options, options
+from r2plus1d.engines import require
 from r2plus1d.errors import InputError
 
 DESCRIPTION = 'Videos a second: decoding alone, the network alone, and both, by each engine.'
@@ -108,6 +110,7 @@ def plan(args, argv):
     Raises:
         InputError: flags that contradict each other, an engine, network or value that cannot be.
     """
+    require('openvino')  # it makes the best matrix product
     _require_flags(args)
     specs = _specs('engines', args.engines)
     base = _step(Step(args, tuple(argv)), specs)
@@ -227,6 +230,10 @@ def _require_flags(args):
             raise InputError(f'{name} is not for this program; {instead}')
     if args.dense and args.clips_of:
         raise InputError('clips_of gives whole videos; dense=1 is of those that are generated')
+    unread = {'decode_type', 'clip_per_video'} if args.dense else set()
+    unread |= {'videos'} if args.clips_of else set()
+    for name in sorted(unread & args.given):
+        raise InputError(f'{name} says nothing about {"dense clips" if args.dense else "clips_of"}')
     if 'stride' in args.given and not args.dense:
         raise InputError('stride is of dense clips: --dense=1')
     if args.vary_engines and not args.vary:
@@ -235,6 +242,10 @@ def _require_flags(args):
         path = getattr(args, name)
         if path and not path.absolute().parent.is_dir():
             raise InputError(f'{name} is {path}; there is no folder {path.absolute().parent}')
+        if path and path.is_dir():
+            raise InputError(f'{name} is {path}, a folder; name a file')
+    if args.plot and importlib.util.find_spec('matplotlib') is None:
+        raise InputError('plot needs matplotlib: pip install matplotlib')
 
 
 def _specs(name, text):

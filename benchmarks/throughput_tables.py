@@ -97,9 +97,7 @@ def growth_table(flag, rows):
     engines = [row['engine'] for row in rows if row['value'] == rows[0]['value']]
     first_engine = next(name for name in engines if name != DECODING)
     references = {row['value']: row for row in rows if row['engine'] == first_engine}
-    first_rows = {}
-    for row in rows:
-        first_rows.setdefault(row['engine'], row)
+    first_rows = {row['engine']: row for row in rows if row['value'] == rows[0]['value']}
     return markdown(
         [
             flag_name(flag), '', *GROWTH_COLUMNS, f'videos/s, times {first_engine}',
@@ -109,7 +107,7 @@ def growth_table(flag, rows):
             [
                 row['value'], row['engine'], *_cells(row, GROWTH_COLUMNS),
                 _times(row, references.get(row['value'])),
-                _shown(row['clips_s'] / first_rows[row['engine']]['clips_s'], '#.3g'),
+                _growth(row, first_rows.get(row['engine'])),
             ]
             for row in rows
         ],
@@ -122,6 +120,10 @@ def _times(row, reference):
         return ''
     ratios = [a / b for a, b in zip(reference['seconds'], row['seconds'])]
     return _shown(statistics.median(ratios), '#.3g')
+
+
+def _growth(row, first):
+    return _shown(row['clips_s'] / first['clips_s'], '#.3g') if first else ''
 
 
 def _cells(row, columns):

@@ -16,7 +16,7 @@ from r2plus1d.video.record import MAX_VIDEO_BYTES, Record
 
 log = logging.getLogger(__name__)
 
-RECORDS_BETWEEN_LINES = 10_000
+RECORDS_BETWEEN_LINES = 1000
 
 OPTIONS = {
     'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and more'),

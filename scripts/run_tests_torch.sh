@@ -1,6 +1,7 @@
 #!/bin/sh
 # Tests everything that needs no Caffe2 with "$@" for pytest, in .venv-torch: the environment of
-# requirements-torch.txt, which it makes of Python 3.11 or 3.12, and makes anew after a change.
+# requirements-torch.txt and requirements-int8.txt, which it makes of Python 3.11 or 3.12, and makes
+# anew after a change.
 #   PYTHON  the Python to make it from; looked for otherwise
 set -eu
 
@@ -39,7 +40,7 @@ pip() {
 
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 venv=$(pwd -P)/.venv-torch
-stamp="$(cat requirements-torch.txt setup.py setup.cfg | cksum) $venv"
+stamp="$(cat requirements-torch.txt requirements-int8.txt setup.py setup.cfg | cksum) $venv"
 # Each would lead Python or pip elsewhere.
 unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX
 
@@ -50,7 +51,7 @@ if [ "$(cat "$venv/torch.stamp" 2>/dev/null)" != "$stamp" ]; then
     "$python" -m venv "$venv" || die "failed: $python -m venv $venv"
     # shellcheck disable=SC2046  # two words are meant
     pip install $(sed -n '/^pip==/p; /^setuptools==/p' requirements-torch.txt)
-    pip install --requirement requirements-torch.txt
+    pip install --requirement requirements-torch.txt --requirement requirements-int8.txt
     pip install --no-deps --no-build-isolation --editable .
     printf '%s\n' "$stamp" >"$venv/torch.stamp"
 fi

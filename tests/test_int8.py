@@ -116,6 +116,13 @@ def unknown_value(proto):
     proto.graph.node[0].input[0] = 'elsewhere'
 
 
+def bytes_for_a_name(proto):
+    node = next(n for n in proto.graph.node if n.op_type == 'QuantizeLinear')
+    changed = node.SerializeToString().replace(b'\x04data', b'\x04dat\xff')
+    assert changed != node.SerializeToString()
+    proto.ParseFromString(proto.SerializeToString().replace(node.SerializeToString(), changed))
+
+
 def one_quantizer_less(proto):
     node = next(n for n in proto.graph.node if n.op_type == 'DequantizeLinear')
     proto.graph.node.remove(node)
@@ -133,8 +140,9 @@ def quantizer_twice(proto):
         (nan_scale, 'NaN or infinite values in data/scale'),
         (short_weights, 'conv1_w/folded/int8 has .* bytes, not'),
         (other_type, r'conv1_w/folded/int8 is \[.*\], not int8'),
-        (quantizer_without_inputs, 'not'),
-        (unknown_value, 'its initializers are not those of the network'),
+        (quantizer_without_inputs, 'its initializers are not those of the network'),
+        (unknown_value, "it quantizes 'elsewhere', which is not of the network"),
+        (bytes_for_a_name, r"it quantizes b'dat.xff', which is not of the network"),
         (one_quantizer_less, 'its graph is not the one that is exported'),
         (quantizer_twice, 'its graph is not the one that is exported'),
     ],

@@ -96,7 +96,7 @@ def test_a_stranger_may_add_metadata(written):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        (b'', 'no ONNX file of tools/export_onnx.py, or cut short'),
+        (b'', 'no ONNX file of tools/export_onnx.py or quantize.py, or cut short'),
         (b'garbage', 'not an ONNX file, or cut short'),
         (b'\x80\x02}q\x00.', 'not an ONNX file, or cut short'),
         (onnx.ModelProto(producer_name='pytorch'), 'no ONNX file of tools/export_onnx.py'),

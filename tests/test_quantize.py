@@ -6,10 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from r2plus1d import engines
+from r2plus1d import cli, engines
 from r2plus1d.engines import Devices, EngineSettings, open_engine
 from r2plus1d.errors import InputError
 from r2plus1d.models import weights
+from r2plus1d.models.network import Network
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
@@ -84,6 +85,7 @@ def quantize(run_tool, tmp_path, make_video, make_database):
     weights.save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
     records = [(make_video(20 + i, seed=i).read_bytes(), i % 5, None, i) for i in range(7)]
     make_database([*records[:6], (bytes(99), 0, None, 6), records[6]], 'calibration')
+    make_database(records[:3], 'sound')
     make_database([(bytes(99), 0, None, 6)], 'broken')
 
     def run(*flags, data='calibration'):
@@ -95,7 +97,7 @@ def quantize(run_tool, tmp_path, make_video, make_database):
 @needs_nncf
 def test_the_tool_compares_with_fp32(quantize, run_tool, tmp_path):
     done = quantize('--calibration_clips=20', '--clip_per_video=4')
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == cli.TOO_MANY_FAILURES, done.stderr
     assert 'record 6 (video 6) is not used to calibrate: not a video' in done.stderr
     assert 'calibrating on 21 clips of calibration' in done.stderr
     lines = done.stdout.splitlines()
@@ -114,9 +116,38 @@ def test_the_tool_compares_with_fp32(quantize, run_tool, tmp_path):
 
 
 @needs_nncf
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ('--multi_label=1', '--features=prob'),
+        ('--input_type=flow', '--clip_length_of=8', '--features=softmax,conv1'),
+    ],
+)
+def test_other_networks(quantize, tmp_path, flags):
+    network = Network(
+        'r2d', 10, clip_length=8, num_labels=5, width=0.0625,
+        multi_label='prob' in flags[-1], num_channels=2 if 'conv1' in flags[-1] else 3,
+    )  # fmt: skip
+    weights.save_pickle(tmp_path / 'w.pkl', parameters_of(network))
+    done = quantize('--calibration_clips=7', *flags)
+    assert done.returncode == cli.TOO_MANY_FAILURES, done.stderr
+    assert onnx_engine.read(tmp_path / 'w_int8.onnx').network == network
+    assert '8 videos of calibration, 1 failed' in done.stdout
+
+
+@needs_nncf
+def test_a_comparison_without_videos_is_none(quantize):
+    done = quantize('--test_data=broken')
+    assert done.returncode == cli.TOO_MANY_FAILURES
+    assert 'no video was scored: the accuracies below say nothing' in done.stderr
+    assert 'the same best class: 0 of 0 clips' in done.stdout
+
+
+@needs_nncf
 def test_videos_are_spread_over_the_database(quantize):
     done = quantize('--calibration_clips=2', '--test_videos=3', '--test_data=calibration')
     assert done.returncode == 0, done.stderr
+    assert quantize('--test_data=sound', '--overwrite', data='sound').returncode == 0
     assert 'calibrating on 2 clips of calibration' in done.stderr
     assert '3 videos of calibration, 0 failed' in done.stdout
 

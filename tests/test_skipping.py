@@ -442,6 +442,16 @@ def only_ones(packet):
     return packet[:7] + b'\xff' * (len(packet) - 7)
 
 
+def test_counting_again_does_not_go_on_for_ever(tmp_path):
+    """Whole, a damaged picture is missing and others are wanted, for which it can be left out."""
+    path, settings = tmp_path / 'short.mp4', ClipSettings(length=8, rate=2, clips=4)
+    given = {**B_FRAMES, 'x264-params': 'b-pyramid=none'}
+    write_video(path, list(numbered_frames(24, 128, 96)), fps=25, options=given)
+    for number in numbers_of(path, optional=True):
+        content = damaged(path, number, only_ones)
+        assert skipped(content, settings) == 0
+
+
 def test_a_damaged_reference_picture(encode):
     path = encode()
     content = damaged(path, numbers_of(path, optional=False)[9], half_zero)

@@ -459,6 +459,10 @@ def test_two_machines_train_together(database, tmp_path):
         (('--pretrained_model=none.pkl',), 'none.pkl: no such weight file'),
         (('--test_data=none',), 'none does not exist'),
         (('--max_loss=0.001',), 'above 0.001: training diverges; no checkpoint yet'),
+        (
+            ('--base_learning_rate=1e39', '--epoch_size=4', '--max_loss=1e30'),
+            'is not finite after epoch 1: training diverges; no checkpoint yet',
+        ),
         (('--num_labels=2',), 'is out of range: 0 to 1'),
     ],
 )

@@ -88,12 +88,11 @@ def test_bf16(train, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        (['--precision=int8'], 'precision is int8, for which a network is calibrated once it is'),
         (['--engine=caffe2', '--precision=bf16'], 'precision is bf16; the engine caffe2 has fp32'),
         (['--engine=torch'], 'engine is torch, which is not installed here'),
         (['--engine=openvino', '--gpus=0'], 'engine is openvino, which is for the CPU'),
         (['--engine=caffe2', '--engine_threads=1'], 'engine_threads is 1; the engine caffe2'),
-        (['--pred_layer_name=a/b'], 'pred_layer_name is a/b; ONNX export takes none'),
+        (['--pred_layer_name=a/b'], 'pred_layer_name is a/b; only the engine caffe2 takes a /'),
     ],
 )
 def test_refused_before_anything_is_trained(train, tmp_path, flags, message):
@@ -101,6 +100,14 @@ def test_refused_before_anything_is_trained(train, tmp_path, flags, message):
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr.startswith(f'train_net.py: {message}')
     assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / 'r').exists()
+
+
+def test_int8_is_no_precision_of_a_network_that_changes(train, tmp_path):
+    done = train('--num_epochs=1', '--file_store_path=r', '--precision=int8')
+    assert (done.returncode, done.stdout) == (2, '')
+    assert 'int8' in done.stderr
+    assert 'fp32, bf16, fp16' in done.stderr
     assert not (tmp_path / 'r').exists()
 
 

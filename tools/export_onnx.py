@@ -12,18 +12,18 @@ def main():
     require_onnx()
     from r2plus1d.engines import onnx, onnx_output
 
-    groups = (options.WEIGHTS, options.NETWORK, onnx_output.CLIPS, EXPORT, onnx_output.OUTPUT)
+    groups = (options.WEIGHTS, options.NETWORK, onnx_output.CLIPS, EXPORT, options.ONNX)
     args = options.parse(__doc__, *groups)
     network, path = from_options.network(args), onnx_output.path_of(args)
     outputs = onnx_output.wanted(args, network)
-    names = read_class_names(args.labels, args.num_labels) if args.labels else None
+    names = read_class_names(args.labels, args.num_labels)
     metadata = onnx_output.described(args, network, names)
     parameters = weights.load(args.load_model_path, args.db_type, network)
     model = onnx.export(
         network, parameters, outputs, fold_batch_norm=args.fold_batch_norm, metadata=metadata
     )
     onnx.save(model, path)
-    onnx_output.report(path, network, model)
+    print(*onnx_output.summary(path, network, model), sep='\n')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """A network that computes in 8 bits, calibrated on a video database, as an ONNX file."""
 
+import contextlib
 import logging
 import math
 import pathlib
@@ -16,18 +17,20 @@ log = logging.getLogger(__name__)
 
 ENDING = '_int8.onnx'
 TOP_K = 5
+DATABASE = {name: options.DATABASE[name] for name in ('use_local_file', 'num_decode_threads')}
 CALIBRATION = {
     'calibration_data': (
         pathlib.Path,
         options.REQUIRED,
         'LMDB of videos like those that the network is for, from its training set',
     ),
-    'calibration_clips': (options.integer(1), 300, 'at least, of videos spread over it'),
-    'test_videos': (
-        options.integer(0),
-        100,
-        'spread over test_data, on which fp32 and int8 are compared; 0: all',
+    'calibration_clips': (options.integer(1), 300, 'about so many, of videos spread over it'),
+    'test_data': (
+        pathlib.Path,
+        None,
+        'LMDB on which fp32 and int8 are compared; calibration_data, which flatters, if left out',
     ),
+    'test_videos': (options.integer(0), 100, 'spread over test_data; 0: all'),
 }
 
 
@@ -36,15 +39,15 @@ def main():
     require('openvino')
     from r2plus1d.engines import calibrate, onnx, onnx_output
 
-    groups = (options.WEIGHTS, options.NETWORK, options.CLIPS, options.DATABASE, CALIBRATION,
-              onnx_output.OUTPUT)  # fmt: skip
-    args = options.parse(__doc__, *groups, test_data=None)
+    groups = (options.WEIGHTS, options.NETWORK, options.CLIPS, DATABASE, CALIBRATION, options.ONNX)
+    args = options.parse(__doc__, *groups)
+    args.get_video_id = False
     calibrate.require()
     network, path = from_options.network(args), onnx_output.path_of(args, ENDING)
     outputs = onnx_output.wanted(args, network)
     if network.prediction not in outputs:
         raise InputError(f'features leaves out {network.prediction}, which is compared')
-    names = read_class_names(args.labels, args.num_labels) if args.labels else None
+    names = read_class_names(args.labels, args.num_labels)
     metadata = onnx_output.described(args, network, names)
     parameters = weights.load(args.load_model_path, args.db_type, network)
     test_data = args.test_data or args.calibration_data
@@ -52,8 +55,9 @@ def main():
         clips = calibration_clips(args)
         model = calibrate.quantize(network, parameters, clips, outputs, metadata=metadata)
         onnx.save(model, path)
-        onnx_output.report(path, network, model)
-        compare(reader, network, {'fp32': parameters, 'int8': onnx.read(path)}, test_data)
+        print(*onnx_output.summary(path, network, model), sep='\n')
+        failed = compare(reader, network, {'fp32': parameters, 'int8': onnx.read(path)}, test_data)
+    return cli.TOO_MANY_FAILURES if failed else 0
 
 
 def open_spread(args, path, videos):
@@ -71,45 +75,63 @@ def calibration_clips(args):
                 continue
             rows = [(number + i) % reader.settings.rows for i in range(each)]
             clips.append(sample.clips.pixels[rows])
-    log.info('calibrating on %d clips of %s', sum(map(len, clips)), args.calibration_data)
+    count = sum(map(len, clips))
+    fewer = ', fewer than asked' if count < args.calibration_clips else ''
+    log.info('calibrating on %d clips of %s%s', count, args.calibration_data, fewer)
     return clips
 
 
 def compare(reader, network, sources, path):
-    """Print the accuracy on `reader` of each of {precision: what an engine loads}."""
+    """Print the accuracy of each of {precision: what an engine loads}; return how many failed."""
     make = MeanAveragePrecision if reader.needs.multi_label else lambda: Accuracy(TOP_K)
     scores, same, clips, failed = {name: make() for name in sources}, 0, 0, 0
-    engines = {name: opened(network, name, source) for name, source in sources.items()}
-    with Progress(len(reader), unit='videos', every=10, title='comparing') as progress:
+    with contextlib.ExitStack() as stack:
+        engines = {
+            name: stack.enter_context(opened(network, name, source))
+            for name, source in sources.items()
+        }
+        progress = stack.enter_context(
+            Progress(len(reader), unit='videos', every=10, title='comparing')
+        )
         for sample in reader:
             if sample.failure:
                 log.warning('%s failed: %s', sample.name, sample.failure)
                 failed += 1
-                continue
-            best = []
-            for name, engine in engines.items():
-                rows = engine.run(sample.clips.pixels)[network.prediction]
-                scores[name].add(score_video(rows, sample.labels))
-                best.append(rows.argmax(axis=1))
-            clips += len(best[0])
-            same += int((best[0] == best[1]).sum())
+            else:
+                best = score(sample, engines, scores, network.prediction)
+                clips += len(best[0])
+                same += int((best[0] == best[1]).sum())
             progress.step(f'{same} of {clips} clips alike')
+    if not clips:
+        log.warning('no video was scored: the accuracies below say nothing')
     print(f'{len(reader)} videos of {path}, {failed} failed')
-    for name, score in scores.items():
-        print(f'{name}: {score}')
+    for name, total in scores.items():
+        print(f'{name}: {total}')
     print(f'the same best class: {same} of {clips} clips')
+    return failed
 
 
+def score(sample, engines, scores, prediction):
+    """Add a video to the scores of each engine; return each one's best classes of the clips."""
+    best = []
+    for name, engine in engines.items():
+        rows = engine.run(sample.clips.pixels)[prediction]
+        scores[name].add(score_video(rows, sample.labels))
+        best.append(rows.argmax(axis=1))
+    return best
+
+
+@contextlib.contextmanager
 def opened(network, precision, source):
-    engine = open_engine(
+    with open_engine(
         network,
         devices=Devices(),
         outputs=[network.prediction],
         settings=EngineSettings('openvino', precision),
         from_onnx=precision == 'int8',
-    )
-    engine.load(source)
-    return engine
+    ) as engine:
+        engine.load(source)
+        yield engine
 
 
 if __name__ == '__main__':

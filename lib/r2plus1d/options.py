@@ -95,6 +95,20 @@ CLIPS = {
     'seed': (integer(0), 0, 'seed of every random choice'),
 }
 
+# Of the tools that write .onnx files
+ONNX = {
+    'load_model_path': (pathlib.Path, REQUIRED, 'weights of the network'),
+    'features': (
+        str,
+        None,
+        'blobs between commas that the file gives; the prediction, the last layer and final_avg '
+        '(fc7 for c3d) when left out',
+    ),
+    'labels': (pathlib.Path, None, 'class names, one a line, kept in the file'),
+    'output': (pathlib.Path, None, 'file to write; beside load_model_path when left out'),
+    'overwrite': (bit, False, '1: replace what is there'),
+}
+
 ENGINE = {
     'engine': (
         one_of(*ENGINES),

@@ -18,6 +18,7 @@ from r2plus1d.video import transform
 
 # Sums over many numbers, which cost next to nothing, stay as they are.
 NOT_QUANTIZED = ('AvgPool', 'MatMul')
+KNOWN = 'the release in requirements-int8.txt'
 OF_IMPORT = '/WithoutBiases'  # added to a convolution's name when OpenVINO reads it
 
 
@@ -25,7 +26,7 @@ def require():
     """Raise InputError unless NNCF is installed."""
     if importlib.util.find_spec('nncf') is None:
         raise InputError(
-            'quantization needs NNCF: .venv/bin/python -m pip install -r requirements-int8.txt'
+            f'quantization needs NNCF: {sys.executable} -m pip install -r requirements-int8.txt'
         )
 
 
@@ -113,7 +114,8 @@ def _found(model, plan):
         kind = operation.get_type_name()
         if kind == 'FakeQuantize':
             name = _source(operation, 0).get_friendly_name()
-            assert name in known and operation.get_levels() == LEVELS, name
+            _require(name in known.difference(ranges), f'a quantizer behind {name}')
+            _require(operation.get_levels() == LEVELS, f'{operation.get_levels()} levels')
             ranges[name] = tuple(
                 float(_source(operation, i).get_data().reshape(())) for i in (1, 2)
             )
@@ -122,25 +124,30 @@ def _found(model, plan):
             weight, *bias = convolutions.pop(name).parameters
             weights[weight] = _weights_of(operation)
             biases.update({name: _bias_of(operation) for name in bias})
-    assert not convolutions, convolutions
+    _require(not convolutions, f'no convolutions {", ".join(convolutions)}')
     return Quantization(ranges, weights, biases)
 
 
 def _weights_of(convolution):
     """(int8 array, float32 array of a scale a filter)."""
     scaled = _source(convolution, 1)
-    assert scaled.get_type_name() == 'Multiply', scaled
-    converted = _source(scaled, 0)
-    assert converted.get_type_name() == 'Convert', converted
-    array = _source(converted, 0).get_data()
-    assert array.dtype == np.int8, array.dtype
+    _require(scaled.get_type_name() == 'Multiply', f'weights that are a {scaled.get_type_name()}')
+    array = _source(_source(scaled, 0), 0).get_data()
+    _require(array.dtype == np.int8, f'weights of {array.dtype}')
     return array, _source(scaled, 1).get_data().reshape(-1)
 
 
 def _bias_of(convolution):
-    (reader,) = convolution.output(0).get_target_inputs()
-    assert reader.get_node().get_type_name() == 'Add', reader
-    return _source(reader.get_node(), 1).get_data().reshape(-1)
+    readers = [reader.get_node() for reader in convolution.output(0).get_target_inputs()]
+    kinds = [reader.get_type_name() for reader in readers]
+    _require(kinds == ['Add'], f'{" and ".join(kinds)} behind a convolution')
+    return _source(readers[0], 1).get_data().reshape(-1)
+
+
+def _require(condition, what):
+    """Every release of NNCF may build its networks in another way."""
+    if not condition:
+        raise InputError(f'{_version()} makes {what}; {KNOWN} is known to work')
 
 
 def _source(operation, number):

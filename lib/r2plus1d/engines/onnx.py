@@ -115,7 +115,8 @@ def require_outputs(model, outputs):
     if missing:
         raise InputError(
             f'{model.path} gives {", ".join(model.outputs)}, not {", ".join(missing)}; '
-            'tools/export_onnx.py --features=... makes one that does'
+            f'tools/{"quantize" if model.is_int8 else "export_onnx"}.py --features=... makes one '
+            'that does'
         )
 
 
@@ -162,7 +163,7 @@ def _read(path):
     network, folded = onnx_metadata.network_of(metadata)
     outputs = tuple(value.name for value in proto.graph.output)
     plan = onnx_graph.plan(network, outputs, fold_batch_norm=folded)
-    quantized = onnx_int8.quantized_values(proto)
+    quantized = onnx_int8.quantized_values(proto, plan)
     if quantized:
         plan = onnx_int8.add(plan, quantized)
     values = _initializers(proto, plan)
@@ -204,7 +205,7 @@ def _metadata(proto):
     pairs = [(prop.key, prop.value) for prop in proto.metadata_props]
     metadata = dict(pairs)
     if proto.producer_name != onnx_graph.PRODUCER or 'format_version' not in metadata:
-        raise InputError('no ONNX file of tools/export_onnx.py, or cut short')
+        raise InputError('no ONNX file of tools/export_onnx.py or quantize.py, or cut short')
     # Protobuf gives text that is not UTF-8 as bytes.
     if len(metadata) < len(pairs) or not all(isinstance(t, str) for pair in pairs for t in pair):
         raise InputError('its metadata has a key twice, or a text that is not UTF-8')

@@ -52,7 +52,7 @@ def plan(network, outputs, *, fold_batch_norm):
     require_blobs(network, outputs)
     traced = graph.trace(network)
     if '/' in network.logits:
-        raise InputError(f'pred_layer_name is {network.logits}; ONNX export takes none with a /')
+        raise InputError(f'pred_layer_name is {network.logits}; only the engine caffe2 takes a /')
     nodes = _needed(traced.nodes, outputs)
     folds = _folds(nodes, outputs) if fold_batch_norm else {}
     nodes = _folded(nodes, folds)
@@ -146,7 +146,7 @@ def _fold(conv, norm, parameters):
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise InputError(
             f'{norm.parameters[3]}: the smallest variance is {variance.min():g}; this batch norm '
-            'cannot be folded: fold_batch_norm=0 leaves it as it is'
+            'cannot be folded (tools/export_onnx.py --fold_batch_norm=0 leaves it as it is)'
         )
     return weight, bias
 

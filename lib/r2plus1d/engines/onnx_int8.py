@@ -47,10 +47,20 @@ class Quantization:
         return values
 
 
-def quantized_values(proto):
-    """Return the names of the values that a ModelProto's graph quantizes."""
-    return [name for node in proto.graph.node if node.op_type == 'QuantizeLinear'
-            for name in node.input[:1]]  # fmt: skip
+def quantized_values(proto, plan):
+    """Return the names of the values of a Plan that a ModelProto's graph quantizes.
+
+    Raises:
+        InputError: it quantizes something else.
+    """
+    found = {
+        name for node in proto.graph.node if node.op_type == 'QuantizeLinear'
+        for name in node.input[:1]
+    }  # fmt: skip
+    unknown = found - {'data', *(node.output for node in plan.nodes)}
+    if unknown:
+        raise InputError(f'it quantizes {min(map(repr, unknown))}, which is not of the network')
+    return found
 
 
 def add(plan, quantized):

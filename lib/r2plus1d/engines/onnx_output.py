@@ -1,33 +1,15 @@
-"""What the tools that write ONNX files share: flags, where they write, what they tell of it."""
+"""What the tools that write ONNX files share: what goes into a file, where to, and its summary."""
 
 import hashlib
 import math
-import pathlib
 
 from r2plus1d import options
-from r2plus1d.engines import onnx
+from r2plus1d.engines import onnx, onnx_metadata
 from r2plus1d.errors import InputError
 from r2plus1d.models import weights
 
 SUFFIX = '.onnx'
-CLIPS = {
-    name: options.CLIPS[name]
-    for name in (
-        'scale_h', 'scale_w', 'video_res_type', 'short_edge', 'sampling_rate_rgb',
-        'sampling_rate_of', 'frame_gap_of', 'do_flow_aggregation',
-    )
-}  # fmt: skip
-OUTPUT = {
-    'features': (
-        str,
-        None,
-        'blobs between commas that the file gives; the prediction, the last layer and final_avg '
-        '(fc7 for c3d) when left out',
-    ),
-    'labels': (pathlib.Path, None, 'class names, one a line, kept in the file'),
-    'output': (pathlib.Path, None, 'file to write; beside load_model_path when left out'),
-    'overwrite': (options.bit, False, '1: replace what is there'),
-}
+CLIPS = {name: options.CLIPS[name] for name in onnx_metadata.CLIPS if name in options.CLIPS}
 
 
 def wanted(args, network):
@@ -74,16 +56,16 @@ def described(args, network, class_names):
     )
 
 
-def report(path, network, model):
-    """Print what was written and what is inside."""
+def summary(path, network, model):
+    """Lines that say what was written and what is inside."""
     numbers = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
-    print(f'{path}: {path.stat().st_size / 1e6:.1f} MB, {numbers / 1e6:.3f} million numbers')
-    print(f'{network.name}, {len(model.graph.node)} operators')
+    yield f'{path}: {path.stat().st_size / 1e6:.1f} MB, {numbers / 1e6:.3f} million numbers'
+    yield f'{network.name}, {len(model.graph.node)} operators'
     for what, values in (('takes', model.graph.input), ('gives', model.graph.output)):
         for value in values:
             sizes = value.type.tensor_type.shape.dim
             shape = ' x '.join(size.dim_param or str(size.dim_value) for size in sizes)
-            print(f'{what} {value.name}: float32 {shape}')
+            yield f'{what} {value.name}: float32 {shape}'
     for entry in model.metadata_props:
         text = entry.value if len(entry.value) <= 70 else f'{entry.value[:67]}...'
-        print(f'  {entry.key}: {text}')
+        yield f'  {entry.key}: {text}'

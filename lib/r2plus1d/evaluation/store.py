@@ -264,7 +264,9 @@ def write_arguments(path, arguments):
 def differing(before, now):
     """Names, in order, of what differs between the arguments of a file and those of this run."""
     now = json.loads(json.dumps(now))
-    return sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    names = before.keys() | now.keys()
+    # A flag that an older release did not have, and that is not used, differs in nothing.
+    return sorted(k for k in names if (before.get(k) or None) != (now.get(k) or None))
 
 
 def require_same(place, before, now):

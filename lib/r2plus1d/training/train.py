@@ -7,6 +7,8 @@ import math
 import pathlib
 import time
 
+import numpy as np
+
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.files import FailureList
 from r2plus1d.evaluation.progress import Progress
@@ -88,6 +90,7 @@ def train(net, data, schedule, settings, *, first_epoch, test=None):
             seconds = time.perf_counter() - began
             if not writes:
                 continue
+            _require_finite(net, settings, epoch + 1)
             path = checkpoint.checkpoint_path(settings.folder, net.network, epoch + 1)
             checkpoint.save(path, net, (epoch + 1) * schedule.iterations)
             shares = _tested(net, test)
@@ -130,12 +133,21 @@ def _epoch(net, data, schedule, settings, epoch, failures):
 def _require_sane(loss, iteration, settings, net):
     if math.isfinite(loss) and loss <= settings.max_loss:
         return
+    what = f'the loss is {loss:g} at iteration {iteration}, above {settings.max_loss:g}'
+    raise _divergence(what, settings, net)
+
+
+def _require_finite(net, settings, epoch):
+    """What the last iteration made is in no loss yet."""
+    for name, array in net.get(net.parameter_names).items():
+        if not np.isfinite(array).all():
+            raise _divergence(f'{name} is not finite after epoch {epoch}', settings, net)
+
+
+def _divergence(what, settings, net):
     epoch, path = checkpoint.newest(settings.folder, net.network)
     good = f'{path} (epoch {epoch}) is the last good checkpoint' if path else 'no checkpoint yet'
-    raise InputError(
-        f'the loss is {loss:g} at iteration {iteration}, above {settings.max_loss:g}: training '
-        f'diverges; {good}; try a smaller base_learning_rate'
-    )
+    return InputError(f'{what}: training diverges; {good}; try a smaller base_learning_rate')
 
 
 def _log_row(epoch, totals, shares, seconds, schedule):

@@ -50,6 +50,8 @@ def _clips_by_number(video, settings, index):
         seconds = _fill(frames, video, settings, starts, crops, to_end=spread)
         if seconds is not None and (not spread or video.num_decoded == num_frames):
             return _assembled(frames, video, settings, starts, crops, seconds)
+        if isinstance(video, SkippingVideo):
+            raise Unsound('packets and frames differ in number')
         # Some packets gave no frame or more than one: choose again from what there is.
         num_frames = video.num_decoded
 

@@ -102,7 +102,8 @@ def _sequence(unit):
     bits.exp_golomb()  # reference frames
     if bits.number(1):
         raise ValueError('gaps among the frame numbers')
-    bits.exp_golomb(), bits.exp_golomb()  # width, height
+    for _ in ('width', 'height'):
+        bits.exp_golomb()
     if not bits.number(1):
         raise ValueError('fields')
     return frame_num_bits, count_bits

@@ -87,6 +87,10 @@ class SkippingVideo(Video):
     Counting frames and `positions` decode everything.
     """
 
+    def __init__(self, source):
+        super().__init__(source)
+        self._num_given = 0
+
     def frames_at(self, wanted, size, *, to_end=False):
         """As Video.frames_at.
 
@@ -102,6 +106,7 @@ class SkippingVideo(Video):
             return
         convert, needed = self.converter(size), order.needed(wanted)
         due = sorted(order.places[number] for number in needed)
+        self._num_given = 0
         frames = self._decode(self._given(needed))
         for place, frame in itertools.zip_longest(due, frames):
             self._verify(order, place, frame)
@@ -126,7 +131,8 @@ class SkippingVideo(Video):
     def _given(self, needed):
         """Yield the packets of these numbers and count them; all of them have to decode."""
         packets = self._packets()
-        for self._num_given, number in enumerate(needed, 1):
+        for number in needed:
+            self._num_given += 1
             yield packets[number]
             if self.num_undecodable:
                 raise Unsound(f'packet {number} does not decode')
