@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 
+GPU_SIZES = (4096, 8192)
 SIZES = (512, 1024, 2048)  # small ones find a quiet moment on a machine that others use
 TRIES, TIMES = 3, 10
 INT8 = 'int8'
@@ -29,6 +30,31 @@ def matrix_product(precision):
         for make in makers
         for _ in range(TRIES)
     )
+
+
+def gpu_product(precision, device='cuda'):
+    """The same on a GPU, through PyTorch; fp32 is without TF32, as the engine torch computes."""
+    return max(
+        operations_a_second(torch_product(size, precision, device), size)
+        for size in GPU_SIZES
+        for _ in range(TRIES)
+    )
+
+
+def torch_product(size, precision, device):
+    """A function that multiplies two matrices on a device of PyTorch's, and waits for it."""
+    import torch
+
+    from r2plus1d.engines.torch_device import DTYPES
+
+    left, right = (torch.ones(size, size, dtype=DTYPES[precision], device=device) for _ in range(2))
+
+    def multiply():
+        torch.matmul(left, right)
+        if device != 'cpu':
+            torch.cuda.synchronize()
+
+    return multiply
 
 
 def numpy_product(size):

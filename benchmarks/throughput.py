@@ -28,7 +28,7 @@ import sys
 import tempfile
 
 import throughput_tables as tables
-from machine_peak import INT8, kernel, matrix_product, unit
+from machine_peak import INT8, gpu_product, kernel, matrix_product, unit
 from pipeline import machine
 from throughput_measure import in_process, measure
 from throughput_plot import plot
@@ -36,6 +36,7 @@ from throughput_settings import parse, plan
 from throughput_videos import Videos
 
 from r2plus1d import cli, from_options
+from r2plus1d.engines import has
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,12 @@ def report(args):
     with tempfile.TemporaryDirectory() as folder:
         videos = Videos(args, steps, pathlib.Path(folder))
         peaks = best_products(args, steps[0].specs)
+        is_cpu = from_options.devices(args).kind == 'cpu'
         print(machine())
         for precision, operations in peaks.items():
             rate = f'{operations / 1e9:.0f} {unit(precision)}'
-            print(f'best matrix product in {precision}: {rate} (OpenVINO: {kernel(precision)})')
+            how = f'OpenVINO: {kernel(precision)}' if is_cpu else 'PyTorch'
+            print(f'best matrix product in {precision}: {rate} ({how})')
         bench = Bench(args.repeats, videos, peaks, pathlib.Path(folder))
         for flag, of_flag in itertools.groupby(steps, key=lambda step: step.flag):
             of_flag = list(of_flag)
@@ -71,11 +74,14 @@ def report(args):
 
 
 def best_products(args, specs):
-    """{precision: operations a second}; of the CPU, so that there are none for GPUs."""
-    if from_options.devices(args).kind == 'gpu':
-        return {}
+    """{precision: operations a second} of the CPU, or of all GPUs that take part."""
+    devices = from_options.devices(args)
     log.info('products of matrices')
-    return {spec.precision: matrix_product(spec.precision) for spec in specs}
+    if devices.kind == 'cpu':
+        return {spec.precision: matrix_product(spec.precision) for spec in specs}
+    if not has('torch'):
+        return {}  # Caffe2 alone serves no GPU of today
+    return {spec.precision: len(devices.ids) * gpu_product(spec.precision) for spec in specs}
 
 
 class Bench:

@@ -110,7 +110,8 @@ def plan(args, argv):
     Raises:
         InputError: flags that contradict each other, an engine, network or value that cannot be.
     """
-    require('openvino')  # it makes the best matrix product
+    if from_options.devices(args).kind == 'cpu':
+        require('openvino')  # it makes the best matrix product
     _require_flags(args)
     specs = _specs('engines', args.engines)
     base = _step(Step(args, tuple(argv)), specs)

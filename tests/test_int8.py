@@ -1,5 +1,7 @@
 """Networks that compute in 8 bits: the files, and what runs them."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,14 @@ from r2plus1d.models.network import Network
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
 from int8_models import precisions_of, quantize  # noqa: E402
-from onnx_models import TINY, clips_of, distance, parameters_of, run_openvino  # noqa: E402
+from onnx_models import (  # noqa: E402
+    TINY,
+    clips_of,
+    distance,
+    parameters_of,
+    run_openvino,
+    settings_of,
+)
 from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
 from r2plus1d.engines import onnx_int8  # noqa: E402
 
@@ -180,12 +189,34 @@ def test_engines_without_8_bits_refuse_them():
                 open_engine(TINY, devices=Devices(), outputs=OUTPUTS, settings=int8)
 
 
+def save_described(path):
+    """TINY in 8 bits, as tools take it."""
+    metadata = onnx_engine.describe(TINY, settings_of(clip_length_rgb=8))
+    onnx_engine.save(quantize(TINY, parameters_of(TINY), None, OUTPUTS, metadata), path)
+
+
+@needs_openvino
+def test_extract_features(tmp_path, run_tool, make_video):
+    save_described(tmp_path / 'w.onnx')
+    done = run_tool(
+        'tools/extract_features.py', '--videos', make_video(20), '--load_model_path=w.onnx',
+        '--features=final_avg,data', '--output_path=f.pkl',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert 'openvino in int8' in done.stderr
+    with (tmp_path / 'f.pkl').open('rb') as file:
+        features = pickle.load(file)
+    settings = EngineSettings('openvino', 'int8')
+    with open_engine(TINY, devices=Devices(), outputs=['final_avg'], settings=settings) as engine:
+        engine.load(onnx_engine.read(tmp_path / 'w.onnx'))
+        expected = engine.run(features['data'])['final_avg']
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(features['final_avg'], expected, atol=2e-2 * scale, rtol=0)
+
+
 @needs_openvino
 def test_test_net(model, tmp_path, run_tool, make_video, make_database):
-    metadata = onnx_engine.describe(TINY, settings())
-    onnx_engine.save(
-        quantize(TINY, parameters_of(TINY), None, OUTPUTS, metadata), tmp_path / 'w.onnx'
-    )
+    save_described(tmp_path / 'w.onnx')
     weights.save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
     database = make_database([(make_video(20).read_bytes(), 1)])
 
@@ -207,12 +238,6 @@ def test_test_net(model, tmp_path, run_tool, make_video, make_database):
         assert done.returncode == 1
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
-
-
-def settings():
-    from onnx_models import settings_of
-
-    return settings_of(clip_length_rgb=8)
 
 
 def test_ranges_become_scales_and_zero_points():

@@ -140,6 +140,7 @@ def test_a_comparison_without_videos_is_none(quantize):
     done = quantize('--test_data=broken')
     assert done.returncode == cli.TOO_MANY_FAILURES
     assert 'no video was scored: the accuracies below say nothing' in done.stderr
+    assert 'exit status 3: 1 videos were not compared' in done.stderr
     assert 'the same best class: 0 of 0 clips' in done.stdout
 
 

@@ -17,6 +17,7 @@ if not engines.has('openvino'):
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
+import machine_peak  # noqa: E402
 import throughput_settings as settings  # noqa: E402
 import throughput_tables as tables  # noqa: E402
 import throughput_videos as videos  # noqa: E402
@@ -101,6 +102,13 @@ def test_ratios_are_medians_of_those_of_each_round():
     first = {**row, 'engine': 'caffe2, fp32', 'seconds': [20.0, 20.0, 20.0]}
     last = tables.base_table([first, row]).splitlines()[-1]
     assert last.split('|')[-2].strip() == '10.0'
+
+
+@pytest.mark.skipif(not engines.has('torch'), reason='needs PyTorch 2')
+def test_the_product_of_gpus(monkeypatch):
+    """As far as a CPU can tell."""
+    monkeypatch.setattr(machine_peak, 'GPU_SIZES', (64, 128))
+    assert machine_peak.gpu_product('bf16', device='cpu') > 1e6
 
 
 def test_the_program(tmp_path):

@@ -57,7 +57,10 @@ def main():
         onnx.save(model, path)
         print(*onnx_output.summary(path, network, model), sep='\n')
         failed = compare(reader, network, {'fp32': parameters, 'int8': onnx.read(path)}, test_data)
-    return cli.TOO_MANY_FAILURES if failed else 0
+    if failed:
+        log.warning('exit status %d: %d videos were not compared', cli.TOO_MANY_FAILURES, failed)
+        return cli.TOO_MANY_FAILURES
+    return 0
 
 
 def open_spread(args, path, videos):
