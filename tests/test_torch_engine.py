@@ -356,6 +356,7 @@ from r2plus1d.models import graph, weights
 from r2plus1d.models.network import Network
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     network = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
     with TorchEngine(network, devices=Devices('cpu', (0, 1)), outputs=['softmax']) as engine:
         engine.load(weights.random_parameters(network, 0))
@@ -379,7 +380,11 @@ def test_processes_end_with_the_one_that_made_them(tmp_path, sent):
             os.killpg(made.pid, sent)  # as a terminal does
         else:
             made.kill()
-        errors = made.communicate(timeout=60)[1]
+        try:
+            errors = made.communicate(timeout=60)[1]
+        except subprocess.TimeoutExpired:
+            made.kill()  # or leaving the context would wait for it
+            raise
     for pid in processes:
         assert ended(pid), errors
     if sent == signal.SIGINT:

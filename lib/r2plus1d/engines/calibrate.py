@@ -97,7 +97,7 @@ def _nncf():
         warnings.simplefilter('ignore')  # of names in OpenVINO that its releases will change
         import nncf
 
-        nncf.set_log_level(logging.ERROR)
+        logging.getLogger('nncf').setLevel(logging.ERROR)
         yield nncf
 
 
