@@ -91,6 +91,11 @@ def test_a_file_is_read_as_it_was_written(model, file_of):
     assert not onnx_engine.read(file_of(floats)).is_int8
 
 
+def test_a_blob_that_the_file_does_not_give(model, file_of):
+    with pytest.raises(InputError, match='not conv1; tools/quantize.py --features=... makes one'):
+        onnx_engine.require_outputs(onnx_engine.read(file_of(model)), ['conv1'])
+
+
 def initializer(proto, name):
     return next(t for t in proto.graph.initializer if t.name == name)
 

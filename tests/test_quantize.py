@@ -16,7 +16,7 @@ pytest.importorskip('onnx', reason='needs ONNX')
 
 from int8_models import precisions_of  # noqa: E402
 from onnx_models import TINY, clips_of, distance, parameters_of, run_openvino  # noqa: E402
-from r2plus1d.engines import calibrate  # noqa: E402
+from r2plus1d.engines import calibrate, onnx_graph  # noqa: E402
 from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
 from test_int8 import NETWORKS, initializer  # noqa: E402
 
@@ -61,6 +61,19 @@ def test_bytes_are_normalized():
     model = calibrate.quantize(TINY, parameters_of(TINY), [pixels], ['softmax'])
     scale = np.frombuffer(initializer(model, 'data/scale').raw_data, np.float32)
     assert 3 / 255 < scale < 6 / 255
+
+
+@needs_nncf
+def test_what_another_release_of_nncf_may_make():
+    """A network that is not quantized, in the place of one that is so in another way."""
+    import openvino
+
+    outputs = ['softmax']
+    floats = onnx_engine.export(TINY, parameters_of(TINY), outputs)
+    plan = onnx_graph.plan(TINY, tuple(outputs), fold_batch_norm=True)
+    read = openvino.Core().read_model(floats.SerializeToString(), b'')
+    with pytest.raises(InputError, match='nncf .* makes weights that are .* is known to work'):
+        calibrate._found(read, plan)
 
 
 @needs_nncf

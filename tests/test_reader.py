@@ -108,6 +108,17 @@ def test_limit(make_video, make_database):
     assert len(read(database, limit=9)) == 5
 
 
+@pytest.mark.parametrize(
+    ('spread', 'expected'), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (11, list(range(10)))]
+)
+def test_records_in_equal_distances(make_video, make_database, spread, expected):
+    database = make_database([(make_video(20).read_bytes(), i, None, i) for i in range(10)])
+    samples = read(database, spread=spread)
+    assert [sample.index for sample in samples] == expected
+    assert [sample.video_id for sample in samples] == expected
+    assert [sample.failure for sample in samples] == [None] * len(expected)
+
+
 def test_no_more_than_the_bound_is_ahead(make_video, make_database, monkeypatch):
     started, lock = [], threading.Lock()
     original = reader_module.read_sample

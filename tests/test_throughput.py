@@ -65,6 +65,9 @@ def test_growth_varies_what_matters():
         (['--vary=growth', '--vary_engines=caffe2'], 'vary_engines has caffe2, fp32'),
         (['--precision=bf16'], 'precision is not for this program; engines takes it'),
         (['--stride=4'], 'stride is of dense clips'),
+        (['--dense=1', '--clip_per_video=2'], 'clip_per_video says nothing about dense clips'),
+        (['--clips_of=.', '--videos=2'], 'videos says nothing about clips_of'),
+        (['--plot=.'], 'plot is ., a folder; name a file'),
         (['--plot=nowhere/x.png'], 'plot is nowhere/x.png; there is no folder'),
     ],
 )

@@ -21,7 +21,6 @@ from r2plus1d.models.summary import parameter_shapes
 
 MAX_BYTES = (1 << 31) - 1  # of one message, says protobuf
 ROOM = 1 << 24  # for all but the weights
-HOW_TO_INT8 = 'an .onnx file that tools/quantize.py made'
 LONGEST_FAULT = 400  # in a message; parts of it may come from the file
 
 describe = onnx_metadata.describe
@@ -126,7 +125,7 @@ def require_precision(source, precision):
     if is_int8 and precision != 'int8':
         raise InputError(f'precision is {precision}, and {source.path} computes in int8')
     if precision == 'int8' and not is_int8:
-        raise InputError(f'precision is int8, which needs {HOW_TO_INT8}')
+        raise InputError('precision is int8, which needs an .onnx file that tools/quantize.py made')
 
 
 def save(model, path):
