@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import system_programs
 
 from r2plus1d.video.database_writer import DatabaseWriter
 from r2plus1d.video.encode import write_video
@@ -26,6 +27,20 @@ CODECS = {
     'mov': 'libx264',
     'webm': 'libvpx-vp9',
 }
+
+
+def pytest_sessionstart(session):
+    session.config.programs = system_programs.states(system_programs.folders())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session):
+    result = yield
+    after = system_programs.states(system_programs.folders())
+    changed = system_programs.changed(session.config.programs, after)
+    if changed:
+        pytest.exit(f'the tests changed {", ".join(changed)}', pytest.ExitCode.INTERNAL_ERROR)
+    return result
 
 
 @pytest.fixture(scope='session')

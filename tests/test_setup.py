@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(shutil.which('sh') is None, reason='no sh here')
 
 def executable(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # `bare` has links there: never write through one
     path.write_text(text)
     path.chmod(0o755)
     return path
