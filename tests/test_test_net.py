@@ -65,10 +65,6 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_pictures_that_are_left_out_change_nothing(evaluate, database):
-    assert evaluate(database, '--skip_pictures=1').stdout == evaluate(database).stdout
-
-
 def test_it_ends_with_the_totals(evaluate, database, tmp_path):
     result = evaluate(database)
     lines = result.stdout.splitlines()

@@ -138,7 +138,6 @@ def clip_settings(args, **changes):
         'random_crop': args.random_crop,
         'mirror': args.random_mirror,
         'seed': args.seed,
-        'skip_pictures': args.skip_pictures,
     }
     settings = ClipSettings(**{**chosen, **changes})
     if args.num_channels not in (None, settings.channels):

@@ -83,12 +83,6 @@ CLIPS = {
     'decode_type': (DECODE_TYPE, 'uniform', 'which clips of a video'),
     'clip_per_video': (integer(1), None, 'clips of a video; 10 when left out, 1 unless uniform'),
     'clip_start_positions': (integers, [], 'first frames of the clips, replacing the uniform ones'),
-    'skip_pictures': (
-        bit,
-        False,
-        '1: do not decode the pictures of H.264 that no clip uses and no other picture refers to; '
-        'the same pixels of every intact video; for clips without start frames',
-    ),
     'crop_per_clip': (integer(1), 1, 'crops of a clip, evenly along its longer side'),
     'random_crop': (bit, False, '1: crop anywhere instead of at the centre'),
     'random_mirror': (bit, False, '1: mirror every other clip, at random'),

@@ -1,14 +1,11 @@
 """The clips of one record: at frame numbers that are spread over the video or drawn at random."""
 
-import contextlib
-
 import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import sampling
 from r2plus1d.video.assembly import Clips, Frames, rows_of
 from r2plus1d.video.decode import Video
-from r2plus1d.video.skipping import SkippingVideo, Unsound
 from r2plus1d.video.starting import Start, starting_clips
 
 
@@ -29,9 +26,6 @@ def read_clips(source, settings, *, index=0, start_frame=None):
         if failure:
             raise RecordError(failure)
         return clips
-    if settings.skip_pictures:
-        with contextlib.suppress(Unsound), SkippingVideo(source) as video:
-            return _clips_by_number(video, settings, index)
     with Video(source) as video:
         return _clips_by_number(video, settings, index)
 
@@ -50,8 +44,6 @@ def _clips_by_number(video, settings, index):
         seconds = _fill(frames, video, settings, starts, crops, to_end=spread)
         if seconds is not None and (not spread or video.num_decoded == num_frames):
             return _assembled(frames, video, settings, starts, crops, seconds)
-        if isinstance(video, SkippingVideo):
-            raise Unsound('packets and frames differ in number')
         # Some packets gave no frame or more than one: choose again from what there is.
         num_frames = video.num_decoded
 

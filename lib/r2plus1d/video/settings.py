@@ -26,8 +26,6 @@ class ClipSettings:
         crop_size, crops: pixels, and crops of a clip.
         random_crop, mirror: crop anywhere; mirror every other clip; both at random.
         seed: of every random choice. One record's choices depend on it and on the record's index.
-        skip_pictures: do not decode pictures that nothing needs, see skipping.py; for clips without
-            start frames.
 
     Raises:
         InputError: settings that exclude each other.
@@ -48,17 +46,11 @@ class ClipSettings:
     random_crop: bool = False
     mirror: bool = False
     seed: int = 0
-    skip_pictures: bool = False
 
     def __post_init__(self):
         if self.has_start_frames and self.clips > 1:
             raise InputError(
                 f'decode_type start takes one clip a record; clip_per_video is {self.clips}'
-            )
-        if self.has_start_frames and self.skip_pictures:
-            raise InputError(
-                'skip_pictures is for clips spread over a video or at random; those with start '
-                'frames are decoded together'
             )
         if self.clip_starts and self.decode_type != 'uniform':
             raise InputError(
