@@ -22,32 +22,34 @@ import time
 import numpy as np
 from pipeline import machine
 
-from r2plus1d import cli, options
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import Record
+from r2plus1d.datasets.synthetic import CLASSES, make_scene, render
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
-from r2plus1d.video.assembly import Work
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.database_writer import DatabaseWriter
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.video.clip import Work
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.encode import write_video
-from r2plus1d.video.grouped_reader import GroupedReader
-from r2plus1d.video.reader import RecordNeeds
-from r2plus1d.video.record import Record
-from r2plus1d.video.settings import ClipSettings
-from r2plus1d.video.synthetic import CLASSES, make_scene, render
+from r2plus1d.video.read_clips import read_clips
+from r2plus1d.weights.files import save_pickle
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BENCHMARK = {
     'rows': (
-        options.integers,
+        flag_types.integers,
         [2000, 20000],
         'measure peak memory over so many rows; none: do not',
     ),
-    'videos': (options.integer(1), 40, 'videos whose clips are repeated for those rows'),
-    'repeats': (options.integer(1), 3, 'rounds of decoding'),
-    'frames': (options.integer(16), 300, 'of the video that is decoded'),
-    'clips': (options.integer(1), 250, 'of the video that is decoded'),
-    'num_decode_threads': (options.integer(1), 4, 'videos decoded at the same time'),
+    'videos': (flag_types.integer(1), 40, 'videos whose clips are repeated for those rows'),
+    'repeats': (flag_types.integer(1), 3, 'rounds of decoding'),
+    'frames': (flag_types.integer(16), 300, 'of the video that is decoded'),
+    'clips': (flag_types.integer(1), 250, 'of the video that is decoded'),
+    'num_decode_threads': (flag_types.integer(1), 4, 'videos decoded at the same time'),
 }
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=400, width=0.0625)
 FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_labels=400',
@@ -57,7 +59,7 @@ SIZE, FPS, NUM_FRAMES = (160, 120), 25, 60
 
 
 def main():
-    args = options.parse(__doc__, BENCHMARK)
+    args = flags.parse(__doc__, BENCHMARK)
     if args.clips > args.frames - CLIP.required + 1:
         raise InputError(f'clips is {args.clips}; {args.frames} frames have fewer starts')
     print(machine())
@@ -104,7 +106,7 @@ def memory(args, folder):
     if not args.rows:
         return
     videos = [make_video(folder / f'{i}.mp4', i, NUM_FRAMES) for i in range(args.videos)]
-    weights.save_pickle(folder / 'weights.pkl', weights.random_parameters(NETWORK, 0))
+    save_pickle(folder / 'weights.pkl', random_parameters(NETWORK, 0))
     print(f'{"rows":>8} {"peak MB":>8} {"of the first":>12} {"seconds":>8}')
     first = None
     for rows in args.rows:
@@ -157,4 +159,4 @@ def timed(work):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -45,7 +45,7 @@ def torch_product(size, precision, device):
     """A function that multiplies two matrices on a device of PyTorch's, and waits for it."""
     import torch
 
-    from r2plus1d.engines.torch_device import DTYPES
+    from r2plus1d.backends.pytorch.device import DTYPES
 
     left, right = (torch.ones(size, size, dtype=DTYPES[precision], device=device) for _ in range(2))
 
@@ -78,7 +78,7 @@ def compile_product(size, precision):
     import openvino
     from openvino import opset13 as ops
 
-    from r2plus1d.engines.openvino import HINTS
+    from r2plus1d.backends.openvino.engine import HINTS
 
     data = left = ops.parameter([size, size], np.float32)
     right = ops.constant(np.ones((size, size), np.float32))

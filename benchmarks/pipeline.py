@@ -19,33 +19,39 @@ import time
 
 import numpy as np
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import run
+from r2plus1d.datasets.database import Database
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import decode
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.predict import predict
-from r2plus1d.models import weights
-from r2plus1d.video.database import Database
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.reader import label_rows
-from r2plus1d.video.record import decode
+from r2plus1d.inference.prediction import predict
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.sources.sample import label_rows
+from r2plus1d.weights.files import save_pickle
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BENCHMARK = {
-    'repeats': (options.integer(1), 3, 'rounds'),
-    'records': (options.integers, [], 'measure memory over so many records instead of the overlap'),
+    'repeats': (flag_types.integer(1), 3, 'rounds'),
+    'records': (
+        flag_types.integers,
+        [],
+        'measure memory over so many records instead of the overlap',
+    ),
 }
 GROUPS = (
-    options.DATABASE,
-    options.NETWORK,
-    options.CLIPS,
-    options.ENGINE,
-    options.DEVICES,
+    flags.DATABASE,
+    flags.NETWORK,
+    flags.CLIPS,
+    flags.ENGINE,
+    flags.DEVICES,
     BENCHMARK,
 )
 
 
 def main():
     database = ROOT / 'data' / 'sample' / 'test_lmdb'
-    args = options.parse(__doc__, *GROUPS, test_data=database, num_labels=400, clip_length_rgb=8)
+    args = flags.parse(__doc__, *GROUPS, test_data=database, num_labels=400, clip_length_rgb=8)
     if not args.test_data.is_dir():
         raise InputError(
             f'{args.test_data} is missing: sh scripts/create_kinetics_lmdb.sh makes it'
@@ -56,12 +62,12 @@ def main():
 
 def overlap(args):
     """Print the seconds of decoding alone, network alone and both, and their ratio."""
-    network = from_options.network(args)
+    network = from_flags.network(args)
     with (
-        from_options.open_reader(args, args.batch_size) as reader,
-        from_options.engine(args, network, [network.prediction]) as engine,
+        from_flags.open_reader(args, args.batch_size) as reader,
+        from_flags.engine(args, network, [network.prediction]) as engine,
     ):
-        engine.load(weights.random_parameters(network, 0))
+        engine.load(random_parameters(network, 0))
         batches = list(batches_of(reader, args.batch_size))
         rounds = [
             (
@@ -74,7 +80,7 @@ def overlap(args):
     decoding, running, both = (statistics.median(times) for times in zip(*rounds))
     ratio = statistics.median(t[2] / max(t[:2]) for t in rounds)
     print(f'{network.name}, {len(reader)} videos, {engine.name} in {engine.precision}')
-    print(f'on {from_options.devices(args)}, {args.num_decode_threads} threads decode')
+    print(f'on {from_flags.devices(args)}, {args.num_decode_threads} threads decode')
     print(f'decoding alone {decoding:.2f} s, network alone {running:.2f} s, together {both:.2f} s')
     print(f'together / the slower alone: {ratio:.3f} (median of {args.repeats})')
 
@@ -101,8 +107,8 @@ def memory(args):
 def peak_of(args, records, folder):
     """Peak resident bytes of one run of test_net over `records` records."""
     repeat_database(args.test_data, folder / 'lmdb', records)
-    network = from_options.network(args)
-    weights.save_pickle(folder / 'weights.pkl', weights.random_parameters(network, 0))
+    network = from_flags.network(args)
+    save_pickle(folder / 'weights.pkl', random_parameters(network, 0))
     passed = [a for a in sys.argv[1:] if not re.match('--(records|repeats|test_data)=', a)]
     command = [
         sys.executable, str(ROOT / 'tools' / 'test_net.py'), '--num_labels=400',
@@ -141,4 +147,4 @@ def machine():
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

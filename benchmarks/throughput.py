@@ -35,8 +35,9 @@ from throughput_plot import plot
 from throughput_settings import parse, plan
 from throughput_videos import Videos
 
-from r2plus1d import cli, from_options
-from r2plus1d.engines import has
+from r2plus1d.backends.installed import has
+from r2plus1d.cli import from_flags
+from r2plus1d.cli.main import run
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def report(args):
     with tempfile.TemporaryDirectory() as folder:
         videos = Videos(args, steps, pathlib.Path(folder))
         peaks = best_products(args, steps[0].specs)
-        is_cpu = from_options.devices(args).kind == 'cpu'
+        is_cpu = from_flags.devices(args).kind == 'cpu'
         print(machine())
         for precision, operations in peaks.items():
             rate = f'{operations / 1e9:.0f} {unit(precision)}'
@@ -75,7 +76,7 @@ def report(args):
 
 def best_products(args, specs):
     """{precision: operations a second} of the CPU, or of all GPUs that take part."""
-    devices = from_options.devices(args)
+    devices = from_flags.devices(args)
     log.info('products of matrices')
     if devices.kind == 'cpu':
         return {spec.precision: matrix_product(spec.precision) for spec in specs}
@@ -139,7 +140,7 @@ class Bench:
 
     def _model(self, step, database):
         """The path of the Step's network in int8; the same network is quantized once."""
-        network = from_options.network(step.args)
+        network = from_flags.network(step.args)
         if network not in self._int8:
             log.info('%s: int8 network', step.name)
             path = self._folder / f'{len(self._int8)}.onnx'
@@ -169,4 +170,4 @@ def write(path, bench):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -11,12 +11,14 @@ import time
 from machine_peak import INT8
 from throughput_settings import clip_settings
 
-from r2plus1d import cli, from_options
+from r2plus1d.cli import from_flags
+from r2plus1d.cli.main import BAD_USAGE, FAILED
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.predict import predict
-from r2plus1d.models import summary, weights
-from r2plus1d.video.assembly import normalize
-from r2plus1d.video.grouped_reader import GroupedReader
+from r2plus1d.inference.prediction import predict
+from r2plus1d.networks import cost
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.video.clip import normalize
 
 PROGRAM = pathlib.Path(__file__).with_name('throughput.py')
 SEED = 0
@@ -36,7 +38,7 @@ def in_process(step, what, database, *flags):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         *others, last = done.stderr.strip().splitlines() or [f'status {done.returncode}']
-        if done.returncode not in (cli.FAILED, cli.BAD_USAGE) or 'Traceback' in done.stderr:
+        if done.returncode not in (FAILED, BAD_USAGE) or 'Traceback' in done.stderr:
             print(*others, sep='\n', file=sys.stderr)
         reason = last.removeprefix(f'{PROGRAM.name}: ')
         raise InputError(f'{step.name}, {what} {" ".join(flags)}: {reason}')
@@ -51,8 +53,8 @@ def measure(args):
         first = next(samples(reader))
         if args.measure == 'decode':
             return figures(args, reader, lambda: sum(1 for _ in samples(reader)))
-        network = from_options.network(args)
-        with from_options.engine(
+        network = from_flags.network(args)
+        with from_flags.engine(
             args, network, [network.prediction], from_onnx=args.precision == INT8
         ) as engine:
             held = list(samples(reader)) if args.measure == 'network' else []
@@ -69,7 +71,7 @@ def figures(args, reader, work):
     began, cpu = time.perf_counter(), time.process_time()
     work()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    rows, network = reader.settings.rows, from_options.network(args)
+    rows, network = reader.settings.rows, from_flags.network(args)
     per_video = f'dense clips at {args.stride} frames' if args.dense else f'{rows} clips a video'
     return {
         'what': f'{network.name}, {per_video}, {args.num_decode_threads} threads decode',
@@ -77,7 +79,7 @@ def figures(args, reader, work):
         'cpu': cpu,
         'clips': len(reader) * rows,
         'videos': args.videos if args.dense else len(reader),
-        'operations': 2 * summary.totals(network)[0],
+        'operations': 2 * cost.totals(network)[0],
         'peak': peak_memory(),
     }
 
@@ -101,7 +103,7 @@ def _require(sample):
 
 def open_reader(args):
     if not args.dense:
-        return from_options.open_reader(args, args.batch_size)
+        return from_flags.open_reader(args, args.batch_size)
     args.use_local_file = True
     return DenseReader(args)
 
@@ -110,7 +112,7 @@ class DenseReader(GroupedReader):
     """A GroupedReader that is gone through as a ClipReader is."""
 
     def __init__(self, args):
-        super().__init__(args.test_data, clip_settings(args), from_options.record_needs(args))
+        super().__init__(args.test_data, clip_settings(args), from_flags.record_needs(args))
         self._threads, self._batch = args.num_decode_threads, args.batch_size
 
     def __iter__(self):
@@ -120,24 +122,25 @@ class DenseReader(GroupedReader):
 def load_weights(args, network):
     """What an engine's `load` takes: random parameters, or an int8 network made from them."""
     if args.load_model_path is None:
-        return weights.random_parameters(network, SEED)
-    from r2plus1d.engines import onnx
+        return random_parameters(network, SEED)
+    from r2plus1d.weights import onnx_file
 
-    return onnx.read(args.load_model_path)
+    return onnx_file.read(args.load_model_path)
 
 
 def quantize(args, reader):
     """Write the int8 network to load_model_path: not a thing to time, so it is made once."""
-    from r2plus1d.engines import calibrate, onnx
+    from r2plus1d.backends.openvino import quantize
+    from r2plus1d.weights import onnx_file
 
-    network, clips = from_options.network(args), []
+    network, clips = from_flags.network(args), []
     for sample in samples(reader):
         clips += [normalize(sample.clips.pixels, reader.settings)]
         if sum(map(len, clips)) >= CALIBRATION_CLIPS:
             break
-    parameters = weights.random_parameters(network, SEED)
-    model = calibrate.quantize(network, parameters, clips, [network.prediction])
-    onnx.save(model, args.load_model_path)
+    parameters = random_parameters(network, SEED)
+    model = quantize.quantize(network, parameters, clips, [network.prediction])
+    onnx_file.save(model, args.load_model_path)
     return {}
 
 

@@ -8,18 +8,22 @@ from typing import NamedTuple, Optional
 
 from machine_peak import INT8
 
-from r2plus1d import from_options, options
-from r2plus1d.engines import require
+from r2plus1d.backends.choose import require
+from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.errors import InputError
 
 DESCRIPTION = 'Videos a second: decoding alone, the network alone, and both, by each engine.'
 BENCHMARK = {
     'engines': (str, 'caffe2,openvino,openvino:bf16', 'engines to compare, with a precision'),
-    'videos': (options.integer(1), 4, 'how many are generated'),
+    'videos': (flag_types.integer(1), 4, 'how many are generated'),
     'clips_of': (pathlib.Path, None, 'folder of videos to take instead'),
-    'dense': (options.bit, False, '1: clips at --stride, each video decoded once, not spread ones'),
-    'stride': (options.integer(1), 8, 'of dense clips, in frames'),
-    'repeats': (options.integer(1), 3, 'rounds'),
+    'dense': (
+        flag_types.bit,
+        False,
+        '1: clips at --stride, each video decoded once, not spread ones',
+    ),
+    'stride': (flag_types.integer(1), 8, 'of dense clips, in frames'),
+    'repeats': (flag_types.integer(1), 3, 'rounds'),
     'vary': (
         str,
         None,
@@ -33,7 +37,7 @@ BENCHMARK = {
     'load_model_path': (pathlib.Path, None, 'used by this program itself: an int8 network'),
 }
 GROUPS = (
-    BENCHMARK, options.DATABASE, options.NETWORK, options.CLIPS, options.ENGINE, options.DEVICES,
+    BENCHMARK, flags.DATABASE, flags.NETWORK, flags.CLIPS, flags.ENGINE, flags.DEVICES,
 )  # fmt: skip
 DEFAULTS = {'num_labels': 400, 'clip_length_rgb': 8, 'test_data': None, 'batch_size': 4}
 # What the program decides for every measurement.
@@ -101,7 +105,7 @@ class Step:
 
 def parse(argv=None):
     """Parse words of the command line; None takes the process's own."""
-    return options.parse(DESCRIPTION, *GROUPS, argv=argv, **DEFAULTS)
+    return flags.parse(DESCRIPTION, *GROUPS, argv=argv, **DEFAULTS)
 
 
 def plan(args, argv):
@@ -110,7 +114,7 @@ def plan(args, argv):
     Raises:
         InputError: flags that contradict each other, an engine, network or value that cannot be.
     """
-    if from_options.devices(args).kind == 'cpu':
+    if from_flags.devices(args).kind == 'cpu':
         require('openvino')  # it makes the best matrix product
     _require_flags(args)
     specs = _specs('engines', args.engines)
@@ -179,14 +183,14 @@ def _varied(base, flag, value):
 def _value_of(args, flag):
     """A flag's value, or what it is when left out."""
     is_clips = flag == 'clip_per_video'
-    return from_options.clip_settings(args).clips if is_clips else getattr(args, flag)
+    return from_flags.clip_settings(args).clips if is_clips else getattr(args, flag)
 
 
 def _step(step, specs):
     """The Step with those of `specs` that can run so, and why the others cannot."""
-    from_options.network(step.args)
+    from_flags.network(step.args)
     clip_settings(step.args)
-    from_options.record_needs(step.args)
+    from_flags.record_needs(step.args)
     refusals = {spec: refusal(step, spec) for spec in specs}
     left_out = {spec: reason for spec, reason in refusals.items() if reason}
     if len(left_out) == len(specs) and step.flag:
@@ -201,8 +205,8 @@ def refusal(step, spec):
         args = parse([*step.argv, *spec.flags()])
         if spec.precision == INT8:
             _require_int8(spec)
-        network = from_options.network(args)
-        with from_options.engine(
+        network = from_flags.network(args)
+        with from_flags.engine(
             args, network, [network.prediction], from_onnx=spec.precision == INT8
         ):
             return None
@@ -211,18 +215,18 @@ def refusal(step, spec):
 
 
 def _require_int8(spec):
-    from r2plus1d.engines import calibrate
+    from r2plus1d.backends.openvino import quantize
 
     if spec.engine != 'openvino':
         raise InputError('int8 is measured with the engine openvino only')
-    calibrate.require()
+    quantize.require()
 
 
 def clip_settings(args):
     """The ClipSettings that are measured."""
     if not args.dense:
-        return from_options.clip_settings(args)
-    return from_options.clip_settings(args, decode_type='start', clips=1)
+        return from_flags.clip_settings(args)
+    return from_flags.clip_settings(args, decode_type='start', clips=1)
 
 
 def _require_flags(args):
@@ -256,7 +260,7 @@ def _specs(name, text):
         engine, _, precision = part.strip().partition(':')
         known = {'engine': engine, 'precision': precision or 'fp32'}
         for option, value in known.items():
-            kind, _, _ = options.ENGINE[option]
+            kind, _, _ = flags.ENGINE[option]
             if value not in kind.shown.split(', '):
                 raise InputError(
                     f'{name} has {part!r}; {option}s: {kind.shown}; such as openvino:bf16'

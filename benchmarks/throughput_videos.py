@@ -5,13 +5,13 @@ import logging
 import numpy as np
 from throughput_settings import clip_settings
 
+from r2plus1d.datasets import synthetic
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.dense_list import clip_starts
+from r2plus1d.datasets.record import Record
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.video import synthetic
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.dense_list import clip_starts
 from r2plus1d.video.encode import write_video
-from r2plus1d.video.record import Record
+from r2plus1d.video.read_clips import read_clips
 
 SECONDS, FPS, SIZE = 10, 30, (340, 256)
 LABEL = (0,)

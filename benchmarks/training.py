@@ -9,33 +9,34 @@ import statistics
 
 from pipeline import machine, seconds
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.backends.caffe2.trainer import TrainingNet
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
-from r2plus1d.training.data import TrainingData
-from r2plus1d.training.net import TrainingNet
+from r2plus1d.sources.shuffled import TrainingData
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RATE = 1e-4
 BENCHMARK = {
-    'repeats': (options.integer(1), 3, 'rounds'),
-    'iterations': (options.integer(1), 6, 'batches a round'),
+    'repeats': (flag_types.integer(1), 3, 'rounds'),
+    'iterations': (flag_types.integer(1), 6, 'batches a round'),
 }
-GROUPS = (options.DATABASE, options.NETWORK, options.CLIPS, options.DEVICES, BENCHMARK)
+GROUPS = (flags.DATABASE, flags.NETWORK, flags.CLIPS, flags.DEVICES, BENCHMARK)
 
 
 def main():
     database = ROOT / 'data' / 'sample' / 'test_lmdb'
-    args = options.parse(__doc__, *GROUPS, test_data=database, clip_length_rgb=8, random_crop=True)
+    args = flags.parse(__doc__, *GROUPS, test_data=database, clip_length_rgb=8, random_crop=True)
     if not args.test_data.is_dir():
         raise InputError(
             f'{args.test_data} is missing: sh scripts/create_kinetics_lmdb.sh makes it'
         )
-    network, devices = from_options.network(args), from_options.devices(args)
+    network, devices = from_flags.network(args), from_flags.devices(args)
     with (
         TrainingData(
             args.test_data,
-            from_options.training_clips(args),
-            from_options.record_needs(args),
+            from_flags.training_clips(args),
+            from_flags.record_needs(args),
             batch_size=args.batch_size * len(devices.ids),
             threads=args.num_decode_threads,
         ) as data,
@@ -64,4 +65,4 @@ def measure(data, net, batches):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -4,32 +4,33 @@
 import logging
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.datasets import dense_list, lists
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.files import complete_csv
-from r2plus1d.evaluation.progress import Progress
-from r2plus1d.video import dense_list, lists
+from r2plus1d.results.complete import complete_csv
+from r2plus1d.results.progress import Progress
 
 log = logging.getLogger(__name__)
 
 OPTIONS = {
-    'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and video_id'),
-    'output': (pathlib.Path, options.REQUIRED, 'prefix: OUTPUT_1.csv, OUTPUT_2.csv ... are made'),
+    'list_file': (pathlib.Path, flags.REQUIRED, 'CSV list of org_video,label and video_id'),
+    'output': (pathlib.Path, flags.REQUIRED, 'prefix: OUTPUT_1.csv, OUTPUT_2.csv ... are made'),
     'clip_length': (
-        options.integer(1),
+        flag_types.integer(1),
         32,
         'frames of the video that a clip needs: (frames of the clip - 1) x sampling rate + 1, and '
         'the frame gap more for optical flow; 32 flow frames at rate 1 with gap 1 need 33',
     ),
-    'stride': (options.integer(1), 8, "frames from one clip's first to the next one's"),
-    'num_splits': (options.integer(1), 10, 'lists; all clips of a video are in the same one'),
-    'num_threads': (options.integer(1), 4, 'videos read at the same time'),
-    'max_failures': (options.integer(0), 0, 'exit status 3 if more videos fail'),
+    'stride': (flag_types.integer(1), 8, "frames from one clip's first to the next one's"),
+    'num_splits': (flag_types.integer(1), 10, 'lists; all clips of a video are in the same one'),
+    'num_threads': (flag_types.integer(1), 4, 'videos read at the same time'),
+    'max_failures': (flag_types.integer(0), 0, 'exit status 3 if more videos fail'),
 }
 
 
 def main():
-    args = options.parse(__doc__, OPTIONS)
+    args = flags.parse(__doc__, OPTIONS)
     rows = dense_list.read_videos(args.list_file)
     dense_list.check_splits(len(rows), args.num_splits)
     paths = [dense_list.list_path(args.output, n) for n in range(1, args.num_splits + 1)]
@@ -45,7 +46,7 @@ def main():
         lists.write_rows(path, (row for video in split for row in video.clip_rows()))
     warn_of_others(args.output, args.num_splits)
     report(usable, failed, paths)
-    return cli.TOO_MANY_FAILURES if len(failed) > args.max_failures else 0
+    return TOO_MANY_FAILURES if len(failed) > args.max_failures else 0
 
 
 def find_clips(rows, args):
@@ -83,4 +84,4 @@ def report(usable, failed, paths):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -4,29 +4,30 @@
 import logging
 import pathlib
 
-from r2plus1d import cli, options
-from r2plus1d.video import datasets, lists
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.datasets import annotations, lists
 
 log = logging.getLogger(__name__)
 
 OPTIONS = {
-    'dataset': (options.one_of(*datasets.DATASETS), options.REQUIRED, 'whose files these are'),
-    'annotations': (pathlib.Path, options.REQUIRED, "Kinetics' CSV, or the folder of split files"),
-    'videos': (pathlib.Path, options.REQUIRED, 'folder of the videos'),
-    'subset': (options.one_of(*datasets.SUBSETS), 'train', 'of HMDB51 and UCF101'),
-    'split': (options.integer(1), 1, 'of HMDB51 and UCF101, 1 to 3'),
-    'output': (pathlib.Path, options.REQUIRED, 'CSV list to write'),
+    'dataset': (flag_types.one_of(*annotations.DATASETS), flags.REQUIRED, 'whose files these are'),
+    'annotations': (pathlib.Path, flags.REQUIRED, "Kinetics' CSV, or the folder of split files"),
+    'videos': (pathlib.Path, flags.REQUIRED, 'folder of the videos'),
+    'subset': (flag_types.one_of(*annotations.SUBSETS), 'train', 'of HMDB51 and UCF101'),
+    'split': (flag_types.integer(1), 1, 'of HMDB51 and UCF101, 1 to 3'),
+    'output': (pathlib.Path, flags.REQUIRED, 'CSV list to write'),
     'labels': (pathlib.Path, None, 'text file of class names to write, one a line'),
-    'max_missing': (options.integer(0), 0, 'exit status 3 if more videos are missing'),
+    'max_missing': (flag_types.integer(0), 0, 'exit status 3 if more videos are missing'),
 }
 
 
 def main():
-    args = options.parse(__doc__, OPTIONS)
-    names, listed = datasets.entries(
+    args = flags.parse(__doc__, OPTIONS)
+    names, listed = annotations.entries(
         args.dataset, args.annotations, subset=args.subset, split=args.split
     )
-    rows, missing = datasets.rows(names, listed, args.videos)
+    rows, missing = annotations.rows(names, listed, args.videos)
     lists.write_rows(args.output, rows)
     if args.labels:
         args.labels.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
@@ -36,8 +37,8 @@ def main():
         absent.write_text(''.join(f'{place}\n' for place in missing), encoding='utf-8')
         log.warning('%d videos are missing; they are listed in %s', len(missing), absent)
     print(f'{len(rows)} of {len(listed)} videos of {len(names)} classes in {args.output}')
-    return cli.TOO_MANY_FAILURES if len(missing) > args.max_missing else 0
+    return TOO_MANY_FAILURES if len(missing) > args.max_missing else 0
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

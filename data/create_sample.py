@@ -7,18 +7,19 @@ import sys
 
 from tqdm import tqdm
 
-from r2plus1d import cli, options
-from r2plus1d.video import sample, synthetic
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
+from r2plus1d.datasets import sample, synthetic
 
 log = logging.getLogger(__name__)
 
 COUNTS = ', '.join(f'{count} for {split}' for split, count in sample.VIDEOS_PER_CLASS.items())
 SAMPLE = {
     'output': (pathlib.Path, pathlib.Path('data/sample'), 'directory of the sample'),
-    'split': (options.one_of(*sample.SPLITS, 'all'), 'test', 'what to make'),
-    'seed': (options.integer(0), 0, 'seed of everything in the videos'),
+    'split': (flag_types.one_of(*sample.SPLITS, 'all'), 'test', 'what to make'),
+    'seed': (flag_types.integer(0), 0, 'seed of everything in the videos'),
     'videos_per_class': (
-        options.integer(1),
+        flag_types.integer(1),
         None,
         f'videos of each class; {COUNTS} when left out',
     ),
@@ -26,7 +27,7 @@ SAMPLE = {
 
 
 def main():
-    args = options.parse(__doc__, SAMPLE)
+    args = flags.parse(__doc__, SAMPLE)
     splits = sample.SPLITS if args.split == 'all' else [args.split]
     total = 0
     for split in splits:
@@ -52,4 +53,4 @@ def watch(finished, count, split):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

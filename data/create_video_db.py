@@ -6,32 +6,33 @@ import os
 import pathlib
 import random
 
-from r2plus1d import cli, options
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
+from r2plus1d.datasets import lists
+from r2plus1d.datasets.database import DATA_FILE
+from r2plus1d.datasets.database_writer import DatabaseWriter, check_output
+from r2plus1d.datasets.record import MAX_VIDEO_BYTES, Record
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.progress import Progress
-from r2plus1d.video import lists
-from r2plus1d.video.database import DATA_FILE
-from r2plus1d.video.database_writer import DatabaseWriter, check_output
-from r2plus1d.video.record import MAX_VIDEO_BYTES, Record
+from r2plus1d.results.progress import Progress
 
 log = logging.getLogger(__name__)
 
 RECORDS_BETWEEN_LINES = 1000
 
 OPTIONS = {
-    'list_file': (pathlib.Path, options.REQUIRED, 'CSV list of org_video,label and more'),
-    'output_file': (pathlib.Path, options.REQUIRED, 'folder of the database to be made'),
-    'use_list': (options.bit, False, '1: store the paths of the videos, not the videos'),
-    'use_video_id': (options.bit, False, '1: store the column video_id'),
-    'use_start_frame': (options.bit, False, '1: store the column start_frm; needs --use_list=1'),
-    'shuffle': (options.bit, True, '0: keep the order of the list'),
-    'seed': (options.integer(0), 0, 'seed of the shuffle'),
-    'overwrite': (options.bit, False, '1: replace an existing database that differs'),
+    'list_file': (pathlib.Path, flags.REQUIRED, 'CSV list of org_video,label and more'),
+    'output_file': (pathlib.Path, flags.REQUIRED, 'folder of the database to be made'),
+    'use_list': (flag_types.bit, False, '1: store the paths of the videos, not the videos'),
+    'use_video_id': (flag_types.bit, False, '1: store the column video_id'),
+    'use_start_frame': (flag_types.bit, False, '1: store the column start_frm; needs --use_list=1'),
+    'shuffle': (flag_types.bit, True, '0: keep the order of the list'),
+    'seed': (flag_types.integer(0), 0, 'seed of the shuffle'),
+    'overwrite': (flag_types.bit, False, '1: replace an existing database that differs'),
 }  # fmt: skip
 
 
 def main():
-    args = options.parse(__doc__, OPTIONS)
+    args = flags.parse(__doc__, OPTIONS)
     if args.use_start_frame and not args.use_list:
         raise InputError('--use_start_frame=1 needs --use_list=1')
     check_output(args.output_file, args.overwrite)
@@ -73,4 +74,4 @@ def record(row, use_list):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

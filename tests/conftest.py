@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-import system_programs
 
-from r2plus1d.video.database_writer import DatabaseWriter
+import system_programs
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import Record
 from r2plus1d.video.encode import write_video
-from r2plus1d.video.record import Record
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GOLDEN = ROOT.parent / 'shared' / 'golden'

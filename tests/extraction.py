@@ -11,19 +11,22 @@ from typing import NamedTuple
 import numpy as np
 
 from conftest import ROOT
-from r2plus1d import cli, engines
-from r2plus1d.engines import Devices, EngineSettings, open_engine
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
-from r2plus1d.video.assembly import normalize
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.backends.installed import has
+from r2plus1d.cli.main import run
+from r2plus1d.devices import Devices
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.video.clip import normalize
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
+from r2plus1d.weights.files import save_pickle
 
 TOOL = 'tools/extract_features.py'
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=8, width=0.125)
-PARAMETERS = weights.random_parameters(NETWORK, 0)
+PARAMETERS = random_parameters(NETWORK, 0)
 # One engine for the tool and for what it is compared to: the reference where there is one.
-ENGINE = next(name for name in ('caffe2', 'torch', 'openvino') if engines.has(name))
+ENGINE = next(name for name in ('caffe2', 'torch', 'openvino') if has(name))
 FLAGS = (
     '--model_depth=10', '--width=0.125', '--clip_length_rgb=8', '--num_labels=8',
     f'--engine={ENGINE}',
@@ -40,7 +43,7 @@ class Result(NamedTuple):
 
 
 def run_here(*arguments):
-    """Run the tool as cli.run does, but in this process: Caffe2 is there already."""
+    """Run the tool as run does, but in this process: Caffe2 is there already."""
     path = ROOT / TOOL
     spec = importlib.util.spec_from_file_location(path.stem, path)
     tool = importlib.util.module_from_spec(spec)
@@ -52,7 +55,7 @@ def run_here(*arguments):
         contextlib.redirect_stderr(err),
     ):
         try:
-            cli.run(tool.main)
+            run(tool.main)
         except SystemExit as end:
             status = end.code
     return Result(status or 0, out.getvalue(), err.getvalue())
@@ -74,7 +77,7 @@ def _own_process_state(argv):
 def save_weights(folder):
     """Write the network's weights; return the flag that names them."""
     path = folder / 'weights.pkl'
-    weights.save_pickle(path, PARAMETERS)
+    save_pickle(path, PARAMETERS)
     return f'--load_model_path={path}'
 
 

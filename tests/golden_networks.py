@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from r2plus1d.models import summary
-from r2plus1d.models.network import Network
-from r2plus1d.video.transform import normalize_rgb
+from r2plus1d.networks import cost
+from r2plus1d.networks.input import normalize_rgb
+from r2plus1d.networks.network import Network
 
 NAMES = (
     'c3d_d18_l16',
@@ -42,7 +42,7 @@ class GoldenNetwork(NamedTuple):
 
 
 def schema_of(golden, name):
-    """The graph of a golden network, as summary.schema has it."""
+    """The graph of a golden network, as schema has it."""
     return json.loads((golden / 'nets' / f'{name}.json').read_text())
 
 
@@ -56,7 +56,7 @@ def read(golden, name):
     """Return the GoldenNetwork `name` of the folder `golden`."""
     network = network_of(schema_of(golden, name))
     made = runpy.run_path(str(golden / 'parameters.py'))['golden_parameter']
-    shapes = summary.parameter_shapes(network)
+    shapes = cost.parameter_shapes(network)
     blobs = {
         'softmax': network.prediction,
         'logits': network.logits,

@@ -4,25 +4,26 @@ import numpy as np
 from onnx import numpy_helper
 
 from onnx_models import run_openvino
-from r2plus1d.engines import onnx as onnx_engine
-from r2plus1d.engines import onnx_graph, onnx_int8
+from r2plus1d.networks import int8
+from r2plus1d.weights import onnx_file as onnx_engine
+from r2plus1d.weights import onnx_operators
 
 
 def quantize(network, parameters, clips, outputs, metadata=None):
     """As engines.calibrate.quantize, without NNCF; clips None: every value is in 0 to 6."""
     float_model = onnx_engine.export(network, parameters, outputs, metadata=metadata)
-    plan = onnx_graph.plan(network, tuple(outputs), fold_batch_norm=True)
+    plan = onnx_operators.plan(network, tuple(outputs), fold_batch_norm=True)
     convolutions = [node for node in plan.nodes if node.kind == 'Conv']
     values = list(dict.fromkeys(node.inputs[0] for node in convolutions))
     arrays = {t.name: numpy_helper.to_array(t) for t in float_model.graph.initializer}
-    found = onnx_int8.Quantization(
+    found = int8.Quantization(
         ranges=ranges_of(network, parameters, clips, values),
         weights={node.parameters[0]: rounded(arrays[node.parameters[0]]) for node in convolutions},
         biases={},
     )
-    return onnx_graph.assemble(
+    return onnx_operators.assemble(
         network,
-        onnx_int8.add(plan, values),
+        int8.add(plan, values),
         {**arrays, **found.values},
         {entry.key: entry.value for entry in float_model.metadata_props},
     )

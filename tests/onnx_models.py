@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from r2plus1d import options
-from r2plus1d.models import graph, weights
-from r2plus1d.models.network import Network
+from r2plus1d.cli import flags
+from r2plus1d.networks import graph
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
-from r2plus1d.engines import Devices, open_engine  # noqa: E402
+from r2plus1d.backends.choose import open_engine  # noqa: E402
+from r2plus1d.devices import Devices  # noqa: E402
 
 RELATIVE_ERROR = 1e-4
 TINY = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
@@ -18,7 +20,7 @@ TINY = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
 def parameters_of(network, seed=0):
     """Random parameters whose batch norms do something."""
     rng = np.random.default_rng(seed)
-    parameters = weights.random_parameters(network, seed)
+    parameters = random_parameters(network, seed)
     for name, array in parameters.items():
         noise = rng.standard_normal(array.shape, np.float32)
         if name.endswith('_riv'):
@@ -34,7 +36,7 @@ def clips_of(network, count=2):
 
 def settings_of(**changes):
     """The settings of clips as a tool has them."""
-    return {**vars(options.parse('', options.NETWORK, options.CLIPS, argv=[])), **changes}
+    return {**vars(flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])), **changes}
 
 
 def blobs_of(network, *, without=()):

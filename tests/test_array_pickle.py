@@ -8,8 +8,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from r2plus1d.evaluation import array_pickle
-from r2plus1d.models import unpickle
+from r2plus1d.features import array_pickle
+from r2plus1d.weights import safe_pickle
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -53,7 +53,7 @@ def test_plain_pickle_reads_it(step, options):
 
 def test_our_own_reader_reads_it(tmp_path):
     (tmp_path / 'f.pkl').write_bytes(written(ARRAYS))
-    assert_same(unpickle.load(tmp_path / 'f.pkl'), ARRAYS)
+    assert_same(safe_pickle.load(tmp_path / 'f.pkl'), ARRAYS)
 
 
 def test_blocks_do_not_show_in_the_bytes():

@@ -13,12 +13,12 @@ import sys
 import lmdb
 import pytest
 
+from r2plus1d.datasets import lists, record
+from r2plus1d.datasets.database import Database, check_kind
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.lists import Row
+from r2plus1d.datasets.record import Record, decode, encode
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.video import lists, record
-from r2plus1d.video.database import Database, check_kind
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.lists import Row
-from r2plus1d.video.record import Record, decode, encode
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOL = ROOT / 'data' / 'create_video_db.py'
@@ -86,7 +86,7 @@ def test_bytes_are_pinned():
 
 
 def test_records_need_no_caffe2():
-    code = 'import sys; from r2plus1d.video import lists, record; print("caffe2" in sys.modules)'
+    code = 'import sys; from r2plus1d.datasets import lists, record; print("caffe2" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout == 'False\n'
 
@@ -347,8 +347,8 @@ def test_the_bytes_of_a_database_do_not_depend_on_the_heap(tmp_path):
     """Or an identical rebuild would pass for a different one."""
     code = (
         'import sys\n'
-        'from r2plus1d.video.database_writer import DatabaseWriter\n'
-        'from r2plus1d.video.record import Record\n'
+        'from r2plus1d.datasets.database_writer import DatabaseWriter\n'
+        'from r2plus1d.datasets.record import Record\n'
         'with DatabaseWriter(sys.argv[1], 400, batch_bytes=9000) as writer:\n'
         '    for index in range(400):\n'
         '        writer.add(Record(bytes(37 * index), (index,)))\n'
@@ -398,8 +398,8 @@ def test_new_folders_and_empty_ones_and_links_to_them_will_do(tmp_path):
 
 KILLED = """
 import sys, time
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.record import Record
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import Record
 with DatabaseWriter(sys.argv[1], 1000, batch_bytes=1) as writer:
     for index in range(500):
         writer.add(Record(b'x' * 5000, (index,)))
@@ -431,15 +431,15 @@ def partials(folder):
 
 FULL = """
 import resource, sys
-from r2plus1d import cli
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.record import Record
+from r2plus1d.cli.main import run
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import Record
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 def main():
     with DatabaseWriter(sys.argv[1], 100) as writer:
         for index in range(100):
             writer.add(Record(b'x' * 50_000, (index,)))
-cli.run(main)
+run(main)
 """
 
 
@@ -732,7 +732,7 @@ def test_unmapping_on_the_way_leaves_nothing_out(tmp_path, monkeypatch, start):
         monkeypatch.setattr(
             database, '_environment_of', lambda data: opened.append(1) or environment_of(data)
         )
-        monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+        monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
         assert list(database.records(start)) == whole
         assert len(opened) == max(0, 4 - start)
     assert [decode(value) for _, _, value in whole] == records[start:]
@@ -741,11 +741,12 @@ def test_unmapping_on_the_way_leaves_nothing_out(tmp_path, monkeypatch, start):
 
 def test_pages_are_let_go_of_without_the_garbage_collector(tmp_path, monkeypatch):
     path = write(tmp_path / 'db', numbered(4))
-    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
     opened = []
     original = lmdb.open
     monkeypatch.setattr(
-        'r2plus1d.video.database.lmdb.open', lambda *a, **k: opened.append(1) or original(*a, **k)
+        'r2plus1d.datasets.database.lmdb.open',
+        lambda *a, **k: opened.append(1) or original(*a, **k),
     )
     gc.disable()
     try:
@@ -762,7 +763,7 @@ def test_pages_are_let_go_of_without_the_garbage_collector(tmp_path, monkeypatch
 
 def test_a_database_that_is_replaced_meanwhile_is_noticed(tmp_path, monkeypatch):
     path = write(tmp_path / 'db', numbered(4))
-    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
     with Database(path) as database:
         records = database.records()
         next(records)
@@ -775,7 +776,7 @@ def test_a_database_that_is_replaced_meanwhile_is_noticed(tmp_path, monkeypatch)
 
 def test_a_reader_survives_an_identical_rebuild(tmp_path, monkeypatch):
     path = write(tmp_path / 'db', numbered(4))
-    monkeypatch.setattr('r2plus1d.video.database.MAPPED_BYTES', 1)
+    monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
     with Database(path) as database:
         records = database.records()
         values = [next(records)[2]]

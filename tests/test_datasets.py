@@ -2,9 +2,9 @@
 
 import pytest
 
+from r2plus1d.datasets import annotations
+from r2plus1d.datasets.lists import read_rows
 from r2plus1d.errors import InputError
-from r2plus1d.video import datasets
-from r2plus1d.video.lists import read_rows
 
 
 def touch(folder, *names):
@@ -51,15 +51,15 @@ def test_hmdb51(tmp_path):
         (splits / f'run_test_split{number}.txt').write_text('a.avi 1 \nb.avi 2 \nc.avi 0 \n')
         (splits / f'brush_hair_test_split{number}.txt').write_text('d.avi 2 \n\ne.avi 1\n')
     touch(tmp_path, 'brush_hair/d.avi', 'run/b.avi')
-    names, listed = datasets.entries('hmdb51', splits, subset='test', split=2)
+    names, listed = annotations.entries('hmdb51', splits, subset='test', split=2)
     assert names == ['brush_hair', 'run']
-    rows, missing = datasets.rows(names, listed, tmp_path)
+    rows, missing = annotations.rows(names, listed, tmp_path)
     assert [(row.video.split('/')[-1], row.labels) for row in rows] == [
         ('d.avi', (0,)),
         ('b.avi', (1,)),
     ]
     assert missing == []
-    train = datasets.entries('hmdb51', splits, subset='train', split=1)[1]
+    train = annotations.entries('hmdb51', splits, subset='train', split=1)[1]
     assert [places[0] for _, places in train] == ['brush_hair/e.avi', 'run/a.avi']
 
 
@@ -68,18 +68,18 @@ def test_ucf101(tmp_path):
     (tmp_path / 'trainlist01.txt').write_text('Archery/v_1.avi 2\nApplyEyeMakeup/v_2.avi 1\n')
     (tmp_path / 'testlist01.txt').write_text('Archery/v_3.avi\n')
     touch(tmp_path, 'Archery/v_1.avi', 'v_2.avi')
-    names, listed = datasets.entries('ucf101', tmp_path, subset='train', split=1)
-    rows, missing = datasets.rows(names, listed, tmp_path)
+    names, listed = annotations.entries('ucf101', tmp_path, subset='train', split=1)
+    rows, missing = annotations.rows(names, listed, tmp_path)
     assert [row.labels for row in rows] == [(1,), (0,)]
     assert missing == []
-    test = datasets.entries('ucf101', tmp_path, subset='test', split=1)[1]
+    test = annotations.entries('ucf101', tmp_path, subset='test', split=1)[1]
     assert test == [('Archery', ['Archery/v_3.avi', 'v_3.avi'])]
 
 
 def test_what_is_not_there_or_not_of_the_data_set(tmp_path):
     def refused(dataset, message, path=tmp_path, **how):
         with pytest.raises(InputError, match=message):
-            datasets.entries(dataset, path, **how)
+            annotations.entries(dataset, path, **how)
 
     refused('kinetics', 'no such CSV')
     (tmp_path / 'x.csv').write_text('label,id\n')

@@ -6,13 +6,14 @@ import pathlib
 import pytest
 
 from conftest import number_of
-from r2plus1d import from_options, options
+from r2plus1d.cli import flags, from_flags
+from r2plus1d.datasets import dense_list, lists
+from r2plus1d.datasets.dense_list import DenseVideo, clip_starts
+from r2plus1d.datasets.lists import Row
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.video import dense_list, lists, sampling
+from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.video import sampling
 from r2plus1d.video.decode import Video
-from r2plus1d.video.dense_list import DenseVideo, clip_starts
-from r2plus1d.video.lists import Row
-from r2plus1d.video.reader import ClipReader, RecordNeeds
 
 SUFFIXES = ['mp4', 'mkv', 'avi', 'mov', 'webm']
 
@@ -110,10 +111,8 @@ def test_every_clip_can_be_read(make_video, make_database, suffix):
     row = Row(str(make_video(40, suffix)), (0,), video_id=5)
     (found,) = dense_list.find_clips([row], required=8, stride=4, threads=1)
     database = make_database([(*clip,) for clip in found.clip_rows()])
-    flags = ['--decode_type=start', '--clip_length_rgb=8']
-    settings = from_options.clip_settings(
-        options.parse('', options.NETWORK, options.CLIPS, argv=flags)
-    )
+    given = ['--decode_type=start', '--clip_length_rgb=8']
+    settings = from_flags.clip_settings(flags.parse('', flags.NETWORK, flags.CLIPS, argv=given))
     with ClipReader(database, settings, RecordNeeds(1, True, video_id=True), threads=1) as reader:
         samples = list(reader)
     assert [sample.failure for sample in samples] == [None] * 9

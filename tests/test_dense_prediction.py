@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation import dense, feature_files, fusion
-from r2plus1d.evaluation.scores import rank
-from r2plus1d.evaluation.video_scores import VideoScores
+from r2plus1d.evaluation import fusion, video_sums
+from r2plus1d.evaluation.metrics import rank
+from r2plus1d.evaluation.predictions import VideoScores
+from r2plus1d.features import read
 
 AGGREGATION = 'tools/dense_prediction_aggregation.py'
 FUSION = 'tools/dense_prediction_fusion.py'
@@ -146,7 +147,7 @@ def fuse(run_tool, tmp_path):
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickles_of_each_protocol(tmp_path, protocol):
     blobs = clips_of(IDS)
-    file = feature_files.read_features(write_pickle(tmp_path / 'a.pkl', blobs, protocol))
+    file = read.read_features(write_pickle(tmp_path / 'a.pkl', blobs, protocol))
     np.testing.assert_array_equal(file.softmax, blobs['softmax'])
     assert file.labels.tolist() == list(range(7))
     assert file.video_ids.tolist() == IDS
@@ -159,7 +160,7 @@ def test_pickles_of_python2(tmp_path, protocol):
     with (tmp_path / 'a.pkl').open('wb') as file:
         CPickler(file, protocol, fix_imports=True).dump(blobs)
     assert b'_codecs' not in (tmp_path / 'a.pkl').read_bytes()  # which Python 3 itself writes
-    file = feature_files.read_features(tmp_path / 'a.pkl')
+    file = read.read_features(tmp_path / 'a.pkl')
     np.testing.assert_array_equal(file.softmax, blobs['softmax'])
     assert file.video_ids.tolist() == IDS
 
@@ -170,14 +171,14 @@ def test_names_may_be_bytes_and_dimensions_of_1_trail(tmp_path):
     blobs['label'] = blobs['label'].reshape(7, 1)
     blobs['video_id'] = blobs['video_id'].reshape(7, 1)
     path = write_pickle(tmp_path / 'a.pkl', {name.encode(): blobs[name] for name in blobs})
-    file = feature_files.read_features(path)
+    file = read.read_features(path)
     assert file.softmax.shape == (7, 7)
     assert file.labels.shape == file.video_ids.shape == (7,)
 
 
 def test_folders_stay_on_disk(tmp_path):
     blobs = clips_of(IDS)
-    file = feature_files.read_features(write_folder(tmp_path / 'a', blobs))
+    file = read.read_features(write_folder(tmp_path / 'a', blobs))
     assert isinstance(file.softmax.base, np.memmap) or isinstance(file.softmax, np.memmap)
     np.testing.assert_array_equal(file.softmax, blobs['softmax'])
     assert file.video_ids.tolist() == IDS
@@ -190,7 +191,7 @@ def test_found_in_natural_order(tmp_path):
         (tmp_path / name).mkdir()
         if name != 'other':
             (tmp_path / name / 'softmax.npy').touch()
-    found = [path.name for path in feature_files.find(tmp_path)]
+    found = [path.name for path in read.find(tmp_path)]
     assert found == ['f_1.pkl', 'f_2.pkl', 'f_3', 'f_10.pkl']
 
 
@@ -229,10 +230,10 @@ BAD_BLOBS = [
 
 @pytest.mark.parametrize(('change', 'message'), BAD_BLOBS)
 def test_what_a_feature_file_cannot_be(tmp_path, monkeypatch, change, message):
-    monkeypatch.setattr(feature_files, 'BLOCK', 3 * CLASSES)
+    monkeypatch.setattr(read, 'BLOCK', 3 * CLASSES)
     path = write_pickle(tmp_path / 'bad.pkl', change(clips_of(IDS)))
     with pytest.raises(InputError, match=message) as raised:
-        feature_files.read_features(path)
+        read.read_features(path)
     assert str(path) in str(raised.value)
 
 
@@ -240,14 +241,14 @@ def test_what_a_folder_cannot_be(tmp_path):
     path = write_folder(tmp_path / 'a', clips_of(IDS))
     (path / 'label.npy').unlink()
     with pytest.raises(InputError, match='a has no label; a feature file has softmax, label'):
-        feature_files.read_features(path)
+        read.read_features(path)
     np.save(path / 'label.npy', np.array([None, 1]), allow_pickle=True)
     with pytest.raises(InputError, match='label.npy is not a readable .npy file: .*objects'):
-        feature_files.read_features(path)
+        read.read_features(path)
     raw = (path / 'softmax.npy').read_bytes()
     (path / 'softmax.npy').write_bytes(raw[:-1])
     with pytest.raises(InputError, match='softmax.npy is not a readable .npy file'):
-        feature_files.read_features(path)
+        read.read_features(path)
 
 
 class Call:
@@ -277,11 +278,11 @@ def test_nothing_in_a_feature_file_is_run(aggregate, tmp_path, protocol):
 @pytest.mark.parametrize('max_clip', [0, 1, 4])
 @pytest.mark.parametrize('block', [1, 5 * CLASSES, 1 << 20])
 def test_sums_are_those_of_a_loop(monkeypatch, tmp_path, files, max_clip, block):
-    monkeypatch.setattr(feature_files, 'BLOCK', block)
-    sums = dense.VideoSums()
+    monkeypatch.setattr(read, 'BLOCK', block)
+    sums = video_sums.VideoSums()
     for i, blobs in enumerate(files):
         path = write_pickle(tmp_path / f'{i}.pkl', blobs)
-        sums.add(feature_files.read_features(path), max_clip)
+        sums.add(read.read_features(path), max_clip)
     videos, clip = reference(files, max_clip)
     table = sums.table
     assert table['video_id'].tolist() == sorted(videos)
@@ -304,13 +305,13 @@ def test_the_accuracies_rank_as_scores_does():
 
 
 def test_a_file_that_is_refused_adds_nothing(tmp_path):
-    sums = dense.VideoSums()
+    sums = video_sums.VideoSums()
     with pytest.raises(InputError, match='no feature file was added'):
         _ = sums.table
-    sums.add(feature_files.read_features(write_pickle(tmp_path / 'a.pkl', clips_of([5, 0]))))
+    sums.add(read.read_features(write_pickle(tmp_path / 'a.pkl', clips_of([5, 0]))))
     other = write_pickle(tmp_path / 'b.pkl', put('label', 1, 3)(clips_of([8, 0])))
     with pytest.raises(InputError, match=r'video 0 has label 2 in .*a.pkl and label 3 in .*b.pkl'):
-        sums.add(feature_files.read_features(other))
+        sums.add(read.read_features(other))
     assert (len(sums), sums.clips, sums.table['clips'].tolist()) == (2, 2, [1, 1])
 
 

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import save_pickle
 from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
@@ -56,7 +57,7 @@ def test_own_videos_through_the_scripts(make_video, tmp_path):
         rows.writerow(['org_video', 'label', 'video_id'])
         rows.writerows([str(path), i, 10**12 + i] for i, path in enumerate(videos))
     network = Network(depth=10, clip_length=8, num_labels=8, width=0.125)
-    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    save_pickle(tmp_path / 'w.pkl', random_parameters(network, 0))
     made = run_script(
         'create_kinetics_lmdb_feature_extraction.sh', '--num_threads=1', cwd=tmp_path,
         LIST_FILE='list.csv', OUTPUT='dense', SPLITS='3', CLIP_FRAMES='8', STRIDE='4',
@@ -99,7 +100,7 @@ def test_failed_clips_do_not_end_the_script(make_video, tmp_path):
     shutil.copytree(tmp_path / 'dense_1_lmdb', tmp_path / 'dense_2_lmdb')
     gone.unlink()
     network = Network(depth=10, clip_length=8, num_labels=2, width=0.125)
-    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    save_pickle(tmp_path / 'w.pkl', random_parameters(network, 0))
     settings = {
         'TEST_DATA': 'dense', 'MODEL': 'w.pkl', 'MODEL_DEPTH': '10', 'CLIP_LENGTH': '8',
         'NUM_LABELS': '2', 'SPLITS': '2', 'OUTPUT': 'out',
@@ -133,7 +134,7 @@ def test_hmdb51_from_its_own_files(make_video, tmp_path):
     assert '2 videos, 4 clips in 2 lists: hmdb_1.csv ... hmdb_2.csv; failed: 0' in made.stdout
     assert (tmp_path / 'hmdb_labels.txt').read_text() == 'run\nwalk\n'
     network = Network(depth=10, clip_length=8, num_labels=2, width=0.125)
-    weights.save_pickle(tmp_path / 'w.pkl', weights.random_parameters(network, 0))
+    save_pickle(tmp_path / 'w.pkl', random_parameters(network, 0))
     done = run_script(
         'extract_feature_hmdb51.sh', '--width=0.125', cwd=tmp_path, TEST_DATA='hmdb',
         MODEL='w.pkl', DB_TYPE='pickle', MODEL_DEPTH='10', CLIP_LENGTH='8', NUM_LABELS='2',

@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from r2plus1d.engines import Devices, open_engine
+from r2plus1d.backends.choose import open_engine
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 OUTPUTS = ('softmax', 'final_avg')
-PARAMETERS = weights.random_parameters(NETWORK, 0)
+PARAMETERS = random_parameters(NETWORK, 0)
 CLIPS = np.random.default_rng(0).standard_normal((7, *NETWORK.data_shape), np.float32)
 
 
@@ -45,7 +46,7 @@ def test_replicas_give_the_rows_of_one(alone, replicas, clips):
 
 
 def test_two_engines_do_not_meet(alone):
-    other = weights.random_parameters(NETWORK, 1)
+    other = random_parameters(NETWORK, 1)
     with (
         open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS) as first,
         open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS) as second,
@@ -60,7 +61,7 @@ def test_two_engines_do_not_meet(alone):
 def test_multi_label():
     network = Network('r2d', 10, clip_length=8, num_labels=4, width=0.125, multi_label=True)
     with open_engine(network, devices=Devices(), outputs=['prob']) as engine:
-        engine.load(weights.random_parameters(network, 0))
+        engine.load(random_parameters(network, 0))
         prob = engine.run(CLIPS, np.zeros((7, 4), np.int32))['prob']
     assert prob.shape == (7, 4)
     assert ((prob > 0) & (prob < 1)).all()

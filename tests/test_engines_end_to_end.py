@@ -6,15 +6,16 @@ import pickle
 import numpy as np
 import pytest
 
-from r2plus1d import engines
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.backends.installed import has
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 FLAGS = ('--model_depth=10', '--clip_length_rgb=8', '--num_labels=7', '--width=0.125')
-INSTALLED = [name for name in ('caffe2', 'openvino', 'torch') if engines.has(name)]
+INSTALLED = [name for name in ('caffe2', 'openvino', 'torch') if has(name)]
 RUN_ONNX = [name for name in INSTALLED if name != 'caffe2']
 NAMES = [f'class {i}' for i in range(7)]
 
@@ -23,7 +24,7 @@ NAMES = [f'class {i}' for i in range(7)]
 def folder(tmp_path_factory):
     """Where the weights are, w.pkl, and class names."""
     folder = tmp_path_factory.mktemp('model')
-    weights.save_pickle(folder / 'w.pkl', weights.random_parameters(NETWORK, 0))
+    save_pickle(folder / 'w.pkl', random_parameters(NETWORK, 0))
     (folder / 'names.txt').write_text('\n'.join(NAMES))
     return folder
 

@@ -9,16 +9,17 @@ import pytest
 import golden_networks
 from conftest import ROOT
 from onnx_models import assert_close, clips_of, parameters_of
-from r2plus1d import engines
-from r2plus1d.engines import Devices, EngineSettings, open_engine
-from r2plus1d.engines import onnx as onnx_files
+from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.backends.installed import has
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
-from r2plus1d.video.reader import ClipReader, RecordNeeds
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.networks.network import Network
+from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.weights import onnx_file as onnx_files
+from r2plus1d.weights.files import load_parameters
 
-INSTALLED = [name for name in ('openvino', 'torch') if engines.has(name)]
+INSTALLED = [name for name in ('openvino', 'torch') if has(name)]
 needs_both = pytest.mark.skipif(len(INSTALLED) < 2, reason='needs OpenVINO and PyTorch 2')
 
 # Relative to the largest absolute value of the blob
@@ -117,7 +118,7 @@ def test_bf16_on_the_sample(sample):
     labels, clips = sample
     assert len(labels) == len(clips) == 40 * SAMPLE_CLIPS
     path = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
-    parameters = weights.load(path, 'pickle', SAMPLE_NETWORK)
+    parameters = load_parameters(path, 'pickle', SAMPLE_NETWORK)
     fp32, bf16 = (
         run('openvino', SAMPLE_NETWORK, parameters, clips, SAMPLE_OUTPUTS, precision)
         for precision in ('fp32', 'bf16')

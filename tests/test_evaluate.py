@@ -7,12 +7,12 @@ import pytest
 
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.evaluation.predict import predict
-from r2plus1d.video import show
-from r2plus1d.video.assembly import Clips
+from r2plus1d.inference.prediction import predict
+from r2plus1d.pictures import contact_sheet
+from r2plus1d.sources.sample import RecordNeeds, Sample
+from r2plus1d.video.clip import Clips
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
-from r2plus1d.video.reader import RecordNeeds, Sample
-from r2plus1d.video.settings import ClipSettings
 
 CLIPS = Clips(np.zeros((2, 3, 8, 112, 112), np.uint8), np.zeros(2), np.zeros((2, 2)))
 GOOD = Sample(0, '0', labels=(1,), clips=CLIPS)
@@ -67,10 +67,10 @@ def test_records_that_vanish_are_noticed(tmp_path):
 
 
 def test_a_sheet_has_an_end(monkeypatch, tmp_path):
-    monkeypatch.setattr(show, 'MAX_SHEET_ROWS', 1)
-    shown = show.collect(Reader([GOOD]))
+    monkeypatch.setattr(contact_sheet, 'MAX_SHEET_ROWS', 1)
+    shown = contact_sheet.collect(Reader([GOOD]))
     with pytest.raises(InputError, match='a sheet of 2 rows; at most 1: use --num_records'):
-        show.save_sheet(tmp_path / 'x.png', shown, Reader.settings)
+        contact_sheet.save_sheet(tmp_path / 'x.png', shown, Reader.settings)
 
 
 def test_a_stream_without_packets(make_video):

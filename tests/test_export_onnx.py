@@ -8,11 +8,11 @@ import pytest
 
 from conftest import ROOT
 from onnx_models import TINY, assert_close, clips_of, parameters_of, run_caffe2, run_openvino
-from r2plus1d.models import weights
+from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
-from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
+from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
 
 FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_labels=5',
          '--width=0.0625')  # fmt: skip
@@ -21,7 +21,7 @@ FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_l
 @pytest.fixture
 def export(run_tool, tmp_path):
     """Return a function that runs the tool on TINY's weights in tmp_path."""
-    weights.save_pickle(tmp_path / 'weights.pkl', parameters_of(TINY))
+    save_pickle(tmp_path / 'weights.pkl', parameters_of(TINY))
 
     def run(*arguments):
         flags = ('--load_model_path=weights.pkl', *FLAGS, *arguments)

@@ -16,19 +16,20 @@ import pytest
 
 from conftest import ROOT
 from extraction import FLAGS, NETWORK, START, TOOL, rows_of, run_here, save_weights
-from r2plus1d.evaluation import extract
-from r2plus1d.evaluation.store import Store
-from r2plus1d.models import weights
-from r2plus1d.video.database_writer import DatabaseWriter
-from r2plus1d.video.grouped_reader import GroupedReader
-from r2plus1d.video.reader import RecordNeeds
-from r2plus1d.video.record import Record
+from r2plus1d.datasets.database_writer import DatabaseWriter
+from r2plus1d.datasets.record import Record
+from r2plus1d.features import extract
+from r2plus1d.features.store import Store
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.weights.files import save_pickle
 
 CLIPS, FAILED = 160, {3, 77, 78}
 # The journal is written after each batch, so that there is something to go on with early.
 DRIVER = """
 import runpy, sys
-from r2plus1d.evaluation import store
+from r2plus1d.features import store
 store.SECONDS_BETWEEN_SYNCS = 0
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
@@ -268,7 +269,7 @@ def test_other_weights_are_refused(extraction, make_database, make_video, tmp_pa
     moved = (tmp_path / 'weights.pkl').rename(tmp_path / 'sub' / 'w.pkl')
     result = run_here(*flags, f'--load_model_path={moved}')
     assert 'complete already' in result.stderr
-    weights.save_pickle(moved, weights.random_parameters(NETWORK, 1))
+    save_pickle(moved, random_parameters(NETWORK, 1))
     result = run_here(*flags, f'--load_model_path={moved}')
     assert 'load_model_path was sha256 ' in result.stderr
     assert result.returncode == 1

@@ -20,13 +20,15 @@ from extraction import (
     run_here,
     save_weights,
 )
-from r2plus1d.evaluation.feature_files import read_features
-from r2plus1d.models import unpickle, weights
-from r2plus1d.models.network import Network
-from r2plus1d.video.assembly import normalize
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.flow import FlowSettings
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.features.read import read_features
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.input import FlowSettings
+from r2plus1d.networks.network import Network
+from r2plus1d.video.clip import normalize
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
+from r2plus1d.weights import safe_pickle
+from r2plus1d.weights.files import save_pickle
 from test_video_input import NOT_FLAGS, RENAMED, settings_of
 
 EVERYTHING = '--features=softmax,final_avg,label,video_id,start_frame'
@@ -225,7 +227,7 @@ def test_every_blob_that_is_listed(make_video, make_database, extract, tmp_path)
 
 def test_several_labels(make_video, make_database, extract, tmp_path):
     network = Network('r2plus1d', 10, 8, num_labels=8, width=0.125, multi_label=True)
-    weights.save_pickle(tmp_path / 'm.pkl', weights.random_parameters(network, 0))
+    save_pickle(tmp_path / 'm.pkl', random_parameters(network, 0))
     database = make_database([(make_video(20).read_bytes(), (0, 2 + i), i) for i in range(3)])
     flags = ['--multi_label=1', f'--load_model_path={tmp_path / "m.pkl"}']
     found, _ = extract(database, *flags, '--features=prob,label')
@@ -272,7 +274,7 @@ def test_readers_of_features_read_it(clips, make_database, extract, tmp_path):
         assert {name: a.tobytes() for name, a in same.items()} == {
             name: a.tobytes() for name, a in found.items()
         }
-    assert set(unpickle.load(tmp_path / 'f.pkl')) == set(found)
+    assert set(safe_pickle.load(tmp_path / 'f.pkl')) == set(found)
     extract(tmp_path / 'database', *flags, '--output_format=npy', name='folder')
     for name in ('f.pkl', 'folder'):
         features = read_features(tmp_path / name)

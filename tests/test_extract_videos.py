@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from extraction import FLAGS, TOOL, by_hand, files_of, rows_of, run_here, save_weights
-from r2plus1d.video import video_files
-from r2plus1d.video.settings import ClipSettings
-from r2plus1d.video.video_files import Stride, VideoFiles, find_videos
+from r2plus1d.sources import file_source
+from r2plus1d.sources.file_source import Stride, VideoFiles, find_videos
+from r2plus1d.video.clip_settings import ClipSettings
 
 COUNTED = ClipSettings(length=8, decode_type='frame')
 
@@ -172,7 +172,7 @@ def test_a_missing_file_and_one_without_a_rate(make_video, tmp_path, monkeypatch
     assert len(source) == 3
     failures = [sample.failure for sample in source.samples()]
     assert failures == ['missing file', None, None]
-    monkeypatch.setattr(video_files.Video, 'frames_a_second', None)
+    monkeypatch.setattr(file_source.Video, 'frames_a_second', None)
     source = VideoFiles(paths, COUNTED, Stride(seconds=0.5))
     assert [sample.failure for sample in source.samples()] == [
         'missing file', 'it does not say how many frames a second it has: give stride in frames',

@@ -12,9 +12,9 @@ import pytest
 
 from extraction import load_folder, rows_of
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation import feature_output
-from r2plus1d.evaluation.feature_output import FeatureOutput
-from r2plus1d.evaluation.npy_file import Column
+from r2plus1d.features import publish
+from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.publish import FeatureOutput
 from test_feature_store import ARGUMENTS, FAILED, RECORDS, ROWS, entry, fill, open_store, values
 
 GOOD = [index for index in range(RECORDS) if index not in FAILED]
@@ -116,8 +116,8 @@ def crash_at(monkeypatch, step):
     for owner, name in (
         (pathlib.Path, 'replace'), (pathlib.Path, 'unlink'), (pathlib.Path, 'mkdir'),
         (os, 'unlink'), (os, 'rmdir'),  # of shutil.rmtree
-        (feature_output.array_pickle, '_write_array'), (feature_output, '_row'),
-        (feature_output, 'sync'), (feature_output, 'write_arguments'),
+        (publish.array_pickle, '_write_array'), (publish, '_row'),
+        (publish, 'sync'), (publish, 'write_arguments'),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
     return done
@@ -321,7 +321,7 @@ def test_a_full_disk_is_an_error_and_not_the_end(tmp_path, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_output.array_pickle, 'write', full)
+        patch.setattr(publish.array_pickle, 'write', full)
         with pytest.raises(OSError, match='No space left'):
             make(tmp_path, is_folder=False)
     assert not (tmp_path / 'f.pkl').exists()

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
+from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
-from r2plus1d.models import graph, summary
-from r2plus1d.models.network import Network, build
-from r2plus1d.models.zoo import ARCHITECTURES, BLOCKS
+from r2plus1d.networks import cost, graph
+from r2plus1d.networks.network import Network
+from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS
 
 PRODUCTS = ('Conv', 'FC')
 WINDOW = {'kernel': 'kernels', 'stride': 'strides', 'pad': 'pads'}
@@ -37,7 +38,7 @@ class Caffe2Graph:
         from caffe2.proto import caffe2_pb2
         from caffe2.python import core, workspace
 
-        from r2plus1d.models import layers
+        from r2plus1d.backends.caffe2 import layers
 
         model = layers.new_model(network.name)
         build(model, network)
@@ -65,8 +66,8 @@ class Caffe2Graph:
         shape, parameters = self.shapes[op.output[0]], 0
         if op.type in PRODUCTS:
             parameters = math.prod(self.shapes[op.input[1]])
-        cost = parameters * math.prod(shape[2:])
-        return summary.Row(op.output[0], op.type, tuple(shape[1:]), parameters, cost)
+        products = parameters * math.prod(shape[2:])
+        return cost.Row(op.output[0], op.type, tuple(shape[1:]), parameters, products)
 
 
 @pytest.fixture(scope='module', params=VARIANTS, ids=lambda n: f'{n.name}_{n.crop_size}_{n.logits}')
@@ -78,7 +79,7 @@ def test_parameters_equal_caffe2s(both):
     traced, caffe2, network = both
     expected = [(name, tuple(shape)) for name, shape in caffe2.parameters.items()]
     assert list(traced.parameters.items()) == expected
-    assert summary.parameter_shapes(network) == {name: list(shape) for name, shape in expected}
+    assert cost.parameter_shapes(network) == {name: list(shape) for name, shape in expected}
 
 
 def test_operators_equal_caffe2s(both):
@@ -103,7 +104,7 @@ def test_shapes_equal_caffe2s(both):
     traced, caffe2, network = both
     expected = {op.output[0]: tuple(caffe2.shapes[op.output[0]][1:]) for op in caffe2.ops}
     assert traced.shapes == {'data': network.data_shape, **expected}
-    assert summary.rows(network) == [caffe2.row(op) for op in caffe2.ops]
+    assert cost.rows(network) == [caffe2.row(op) for op in caffe2.ops]
 
 
 @pytest.mark.parametrize('network', VARIANTS[-7:], ids=lambda n: n.name)
@@ -157,12 +158,13 @@ def test_a_head_that_meets_the_last_layer_is_refused():
 def test_it_needs_no_caffe2():
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
-        'from r2plus1d.models import graph, summary, weights\n'
-        'from r2plus1d.models.network import Network\n'
+        'from r2plus1d.networks import cost, graph\n'
+        'from r2plus1d.networks.initial import random_parameters\n'
+        'from r2plus1d.networks.network import Network\n'
         'network = Network("r2plus1d", 18, clip_length=8, num_labels=400)\n'
-        'print("%.3e %.4e" % summary.totals(network))\n'
-        'print(len(weights.random_parameters(Network("r2d", 10, width=0.1), 0)))\n'
-        'try: summary.schema(network)\n'
+        'print("%.3e %.4e" % cost.totals(network))\n'
+        'print(len(random_parameters(Network("r2d", 10, width=0.1), 0)))\n'
+        'try: import r2plus1d.backends.caffe2.schema\n'
         'except ImportError: print("the schema does")'
     )
     command = [sys.executable, '-c', code]

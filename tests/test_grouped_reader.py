@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.video import grouped_reader
-from r2plus1d.video.assembly import Work
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.grouped_reader import GroupedReader
-from r2plus1d.video.reader import RecordNeeds
-from r2plus1d.video.settings import ClipSettings
-from r2plus1d.video.video_files import Stride, VideoFiles
+from r2plus1d.sources import grouped
+from r2plus1d.sources.file_source import Stride, VideoFiles
+from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.video.clip import Work
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
 
 START = ClipSettings(length=8, decode_type='start')
 PATHS = RecordNeeds(num_labels=None, use_local_file=True)
@@ -170,14 +170,14 @@ def test_databases_that_do_not_fit(make_database, record, needs, message):
 def test_clips_that_wait_are_bounded(clips, make_database, monkeypatch):
     """Of a video with many clips no more are made than there is room for."""
     made = []
-    with_clips = grouped_reader.with_clips
+    with_clips = grouped.with_clips
 
     def watch(sample, its_clips):
         made.append(sample.index)
         return with_clips(sample, its_clips)
 
-    monkeypatch.setattr(grouped_reader, 'with_clips', watch)
-    monkeypatch.setattr(grouped_reader, 'READY_BYTES', 1)
+    monkeypatch.setattr(grouped, 'with_clips', watch)
+    monkeypatch.setattr(grouped, 'READY_BYTES', 1)
     with GroupedReader(make_database(clips), START, PATHS) as reader:
         samples = reader.samples(threads=2, batch=8)
         next(samples)

@@ -5,11 +5,13 @@ import pickle
 import numpy as np
 import pytest
 
-from r2plus1d import engines
-from r2plus1d.engines import CAFFE2, Devices, EngineSettings, open_engine
+from r2plus1d.backends.choose import CAFFE2, EngineSettings, open_engine
+from r2plus1d.backends.installed import has
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import save_pickle
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
@@ -22,10 +24,10 @@ from onnx_models import (  # noqa: E402
     run_openvino,
     settings_of,
 )
-from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
-from r2plus1d.engines import onnx_int8  # noqa: E402
+from r2plus1d.networks import int8  # noqa: E402
+from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
 
-needs_openvino = pytest.mark.skipif(not engines.has('openvino'), reason='needs OpenVINO')
+needs_openvino = pytest.mark.skipif(not has('openvino'), reason='needs OpenVINO')
 
 OUTPUTS = ('softmax', 'final_avg')
 INT8 = EngineSettings('openvino', 'int8')
@@ -172,7 +174,7 @@ def test_what_is_not_ours_is_refused(model, file_of, change, message):
 
 @needs_openvino
 def test_precision_and_weights_have_to_fit(model, file_of):
-    parameters, int8 = weights.random_parameters(TINY, 0), onnx_engine.read(file_of(model))
+    parameters, int8 = random_parameters(TINY, 0), onnx_engine.read(file_of(model))
     with (
         open_engine(TINY, devices=Devices(), outputs=OUTPUTS, settings=INT8) as engine,
         pytest.raises(InputError, match='precision is int8, which needs an .onnx file'),
@@ -188,7 +190,7 @@ def test_precision_and_weights_have_to_fit(model, file_of):
 
 def test_engines_without_8_bits_refuse_them():
     for settings in (CAFFE2, EngineSettings('torch')):
-        if engines.has(settings.engine):
+        if has(settings.engine):
             int8 = EngineSettings(settings.engine, 'int8')
             with pytest.raises(InputError, match='precision is int8; (the )?engine'):
                 open_engine(TINY, devices=Devices(), outputs=OUTPUTS, settings=int8)
@@ -222,7 +224,7 @@ def test_extract_features(tmp_path, run_tool, make_video):
 @needs_openvino
 def test_test_net(model, tmp_path, run_tool, make_video, make_database):
     save_described(tmp_path / 'w.onnx')
-    weights.save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
+    save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
     database = make_database([(make_video(20).read_bytes(), 1)])
 
     def run(path, *flags):
@@ -246,7 +248,7 @@ def test_test_net(model, tmp_path, run_tool, make_video, make_database):
 
 
 def test_ranges_become_scales_and_zero_points():
-    found = onnx_int8.Quantization({'x': (-1.0, 1.55), 'y': (0.0, 5.1)}, {}, {}).values
+    found = int8.Quantization({'x': (-1.0, 1.55), 'y': (0.0, 5.1)}, {}, {}).values
     assert found['x/scale'] == np.float32(0.01)
     assert (found['x/zero_point'], found['y/zero_point']) == (100, 0)
     assert found['y/scale'] == np.float32(0.02)

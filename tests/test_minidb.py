@@ -6,16 +6,18 @@ import struct
 import numpy as np
 import pytest
 
+from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network, build
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import load_parameters, read_minidb
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 from caffe2.python import core, workspace  # noqa: E402
 from caffe2.python.predictor import predictor_exporter  # noqa: E402
 
-from r2plus1d.models import layers, minidb  # noqa: E402
+from r2plus1d.backends.caffe2 import layers  # noqa: E402
+from r2plus1d.weights import minidb  # noqa: E402
 
 SMALL = Network('r2d', 10, clip_length=8, num_labels=5)
 BLOBS = {
@@ -59,12 +61,12 @@ def saved(tmp_path, caffe2_workspace):
 def test_minidb_of_save(saved, scope):
     blobs = {**BLOBS, 'steps': np.arange(4, dtype=np.int64), 'double': np.arange(3.0)}
     path = saved({scope + name: array for name, array in blobs.items()})
-    assert_same(dict(sorted(weights.read_minidb(path).items())), dict(sorted(blobs.items())))
+    assert_same(dict(sorted(read_minidb(path).items())), dict(sorted(blobs.items())))
 
 
 def test_minidb_of_several_replicas(saved):
     path = saved({'gpu_0/a': np.zeros(2, np.float32), 'gpu_1/a': np.ones(2, np.float32)})
-    assert_same(weights.read_minidb(path), {'a': np.zeros(2, np.float32)})
+    assert_same(read_minidb(path), {'a': np.zeros(2, np.float32)})
 
 
 def test_minidb_of_the_predictor_export(tmp_path, caffe2_workspace):
@@ -83,7 +85,7 @@ def test_minidb_of_the_predictor_export(tmp_path, caffe2_workspace):
     )
     path = tmp_path / 'r2d_1.mdl'
     predictor_exporter.save_to_db('minidb', str(path), meta)
-    assert_same(weights.load(path, 'minidb', SMALL), expected)
+    assert_same(load_parameters(path, 'minidb', SMALL), expected)
 
 
 def test_minidb_in_chunks(saved):
@@ -91,7 +93,7 @@ def test_minidb_in_chunks(saved):
     path = saved({'large': large, 'small': np.ones(3, np.float32)})
     records = [key for key, _ in split(path.read_bytes())]
     assert sum(b'large' in key for key in records) == 3  # Caffe2 did save it in pieces
-    assert_same(weights.read_minidb(path), {'large': large, 'small': np.ones(3, np.float32)})
+    assert_same(read_minidb(path), {'large': large, 'small': np.ones(3, np.float32)})
 
 
 def split(raw):
@@ -112,7 +114,7 @@ def test_minidb_without_one_of_its_chunks(saved):
     path = saved({'large': np.zeros(2_500_000, np.float32)})
     path.write_bytes(joined(split(path.read_bytes())[:-1]))
     with pytest.raises(InputError, match='large is cut short: [0-9]+ of 2500000 values'):
-        weights.read_minidb(path)
+        read_minidb(path)
 
 
 @pytest.mark.parametrize('size', [3, 8, 20, 100])
@@ -120,7 +122,7 @@ def test_minidb_cut_short(saved, size):
     path = saved(BLOBS)
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(InputError, match='model.mdl'):
-        weights.read_minidb(path)
+        read_minidb(path)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_files_that_are_no_minidb(tmp_path, raw, message):
     path = tmp_path / 'model.mdl'
     path.write_bytes(raw)
     with pytest.raises(InputError, match=message):
-        weights.read_minidb(path)
+        read_minidb(path)
 
 
 @pytest.mark.parametrize('dims', [[-1], [1 << 40], [1 << 31, 1 << 31, 1 << 31]])
@@ -149,7 +151,7 @@ def test_minidb_with_a_shape_that_it_cannot_hold(saved, dims):
     blob.tensor.dims[:] = dims
     path.write_bytes(joined([(key, blob.SerializeToString())]))
     with pytest.raises(InputError, match=r'a has the shape \[.*\], more than the file holds'):
-        weights.read_minidb(path)
+        read_minidb(path)
 
 
 def test_minidb_with_more_values_than_its_shape(saved):
@@ -159,4 +161,4 @@ def test_minidb_with_more_values_than_its_shape(saved):
     blob.tensor.dims[:] = [2]
     path.write_bytes(joined([(key, blob.SerializeToString())]))
     with pytest.raises(InputError, match=r'a holds more values than its shape \[2\]'):
-        weights.read_minidb(path)
+        read_minidb(path)

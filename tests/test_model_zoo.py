@@ -15,14 +15,17 @@ import threading
 import numpy as np
 import pytest
 
-from r2plus1d import cli
+from r2plus1d.cli.main import BAD_USAGE, FAILED
 from r2plus1d.errors import InputError
-from r2plus1d.models import download, summary, weights, zoo
-from r2plus1d.models.network import Network
+from r2plus1d.networks import cost, zoo
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.networks.published import FLOW, PUBLISHED, RGB, TABLE_2, Published
+from r2plus1d.weights import download
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SMALL = zoo.Published(
-    'small', 'R2D-10', 'r2d', 10, 8, zoo.RGB, 'nothing', 0, 0, 0, None, None, 'key'
+SMALL = Published(
+    'small', 'R2D-10', 'r2d', 10, 8, RGB, 'nothing', 0, 0, 0, None, None, 'key'
 )  # fmt: skip
 
 
@@ -58,8 +61,8 @@ def test_28_of_28_rows_agree(run_tool):
     ],
 )
 def test_a_false_row_fails_the_check(model_zoo, monkeypatch, capsys, change, told):
-    monkeypatch.setattr(zoo, 'TABLE_2', (dataclasses.replace(zoo.TABLE_2[0], **change),))
-    assert model_zoo.call('--check') == cli.FAILED
+    monkeypatch.setattr(zoo, 'TABLE_2', (dataclasses.replace(TABLE_2[0], **change),))
+    assert model_zoo.call('--check') == FAILED
     out = capsys.readouterr().out
     assert told in out
     assert out.endswith('3 of 4 rows agree\n')
@@ -69,10 +72,10 @@ def test_the_zoo_is_shown_in_120_columns(run_tool):
     done = run_tool('tools/model_zoo.py')
     assert done.returncode == 0, done.stderr
     tables, links = done.stdout.split('Weights\n')
-    assert links.splitlines() == [f'{row.name} {row.link}' for row in zoo.PUBLISHED.values()]
+    assert links.splitlines() == [f'{row.name} {row.link}' for row in PUBLISHED.values()]
     lines = tables.splitlines()
     assert max(map(len, lines)) <= 120
-    for row in zoo.PUBLISHED.values():
+    for row in PUBLISHED.values():
         (shown,) = [line for line in lines if line.startswith(f'{row.name} ')]
         size, top5 = f'{row.clip_length}x112x112', f'{row.video_top5:.1f}'
         for cell in (row.label, size, row.modality, row.pretrained, top5):
@@ -84,18 +87,18 @@ def test_the_zoo_is_shown_in_120_columns(run_tool):
 
 
 def test_links_are_direct_downloads():
-    assert len(zoo.PUBLISHED) == 28
-    assert len({row.key for row in zoo.PUBLISHED.values()}) == 28
-    assert zoo.PUBLISHED['c3d_l16'].link == (
+    assert len(PUBLISHED) == 28
+    assert len({row.key for row in PUBLISHED.values()}) == 28
+    assert PUBLISHED['c3d_l16'].link == (
         'https://www.dropbox.com/s/hbzn4ykva64avxu/c3d_l16.pkl?dl=1'
     )
 
 
 def test_the_page_on_models_shows_the_tables():
     page = (ROOT / 'docs' / 'models.md').read_text().splitlines()
-    for row in zoo.PUBLISHED.values():
+    for row in PUBLISHED.values():
         (line,) = [line for line in page if line.startswith(f'| `{row.name}` |')]
-        multiply_adds, params = summary.totals(download.network_of(row))
+        multiply_adds, params = cost.totals(download.network_of(row))
         accuracies = (row.clip_top1, row.video_top1, row.video_top5)
         assert f'({row.link})' in line
         assert ' | '.join(f'{accuracy:.1f}' for accuracy in accuracies) in line
@@ -139,8 +142,8 @@ def test_show_net_of_training(run_tool):
 @pytest.mark.parametrize(
     ('flags', 'status', 'message'),
     [
-        (['--training=1'], cli.FAILED, 'training is 1 without --json'),
-        (['--model_depth=ten'], cli.BAD_USAGE, "'ten' is not an integer"),
+        (['--training=1'], FAILED, 'training is 1 without --json'),
+        (['--model_depth=ten'], BAD_USAGE, "'ten' is not an integer"),
     ],
 )
 def test_show_net_refuses_in_one_line(run_tool, flags, status, message):
@@ -155,7 +158,7 @@ def test_show_net_refuses_in_one_line(run_tool, flags, status, message):
 
 def pickle_of(row):
     """The bytes of weights that fit a row, with a blob more as published files have."""
-    parameters = weights.random_parameters(download.network_of(row), seed=0)
+    parameters = random_parameters(download.network_of(row), seed=0)
     return pickle.dumps({'blobs': {**parameters, 'lr': np.float32(0.1)}}, 2)
 
 
@@ -364,7 +367,7 @@ def test_a_web_page_does_not_replace_a_partial_file(server, tmp_path):
 
 
 def test_weights_of_another_network_are_refused(server, tmp_path):
-    row = dataclasses.replace(SMALL, name='wider', modality=zoo.FLOW)
+    row = dataclasses.replace(SMALL, name='wider', modality=FLOW)
     with pytest.raises(InputError, match='conv1_w is 64x3x8x7x7, not 64x2x8x7x7') as caught:
         fetch(server, tmp_path, row)
     assert server.mirror.split('{')[0] in str(caught.value)
@@ -410,7 +413,7 @@ def test_mirrors_are_web_addresses(tmp_path, mirror):
 
 
 def test_progress_in_a_log_is_sparse(server, small_weights, tmp_path, caplog):
-    caplog.set_level(logging.INFO, 'r2plus1d.models.download')
+    caplog.set_level(logging.INFO, 'r2plus1d.weights.download')
     fetch(server, tmp_path)
     lines = [message for message in caplog.messages if message.startswith('small.pkl: ')]
     size = f'{len(small_weights) / 1e6:.1f}'
@@ -438,14 +441,14 @@ def test_cache_folder(monkeypatch, tmp_path):
 
 
 def test_networks_of_the_rows():
-    flow = zoo.PUBLISHED['r2.5d_d34_l32_ft_sports1m_optical_flow']
+    flow = PUBLISHED['r2.5d_d34_l32_ft_sports1m_optical_flow']
     assert download.network_of(flow) == Network(
         'r2plus1d', 34, clip_length=32, num_channels=2, num_labels=400
     )
 
 
 def test_download_as_a_user_does(server, run_tool, tmp_path, monkeypatch):
-    row = zoo.PUBLISHED['r2d_d18_l8']
+    row = PUBLISHED['r2d_d18_l8']
     server.content = pickle_of(row)
     monkeypatch.setenv('R2PLUS1D_CACHE', str(tmp_path / 'cache'))
     flags = ('--download', row.name, f'--mirror={server.mirror}')
@@ -455,12 +458,12 @@ def test_download_as_a_user_does(server, run_tool, tmp_path, monkeypatch):
 
     server.status = 404
     done = run_tool('tools/model_zoo.py', *flags, f'--cache={tmp_path}/other')
-    assert (done.returncode, done.stdout) == (cli.FAILED, '')
+    assert (done.returncode, done.stdout) == (FAILED, '')
     assert done.stderr.startswith('model_zoo.py: http://127.0.0.1')
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_unknown_name(run_tool):
     done = run_tool('tools/model_zoo.py', '--download', 'r2.5d_d18_l4')
-    assert done.returncode == cli.BAD_USAGE
+    assert done.returncode == BAD_USAGE
     assert "'r2.5d_d18_l4' is unknown; known: r2.5d_d18_l8, r3d_d18_l8" in done.stderr

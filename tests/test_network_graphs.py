@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 import golden_networks
-from r2plus1d.models import summary
-from r2plus1d.models.network import Network, build
+from r2plus1d.backends.caffe2.layers import build
+from r2plus1d.backends.caffe2.schema import schema
+from r2plus1d.networks import cost
+from r2plus1d.networks.network import Network
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 from caffe2.python import utils, workspace  # noqa: E402
 
-from r2plus1d.models import layers  # noqa: E402
+from r2plus1d.backends.caffe2 import layers  # noqa: E402
 
 RELATIVE_ERROR = 1e-5
 CHEAP = 15e9  # multiply-adds a clip; of networks that take more only one clip is run
@@ -46,7 +48,7 @@ def run(network, parameters, data, label, *, training=False):
 
 def random_parameters(network):
     rng = np.random.default_rng(0)
-    shapes = summary.parameter_shapes(network)
+    shapes = cost.parameter_shapes(network)
     parameters = {k: 0.1 * rng.standard_normal(shape, np.float32) for k, shape in shapes.items()}
     variances = [name for name in shapes if name.endswith('_riv')]
     return {**parameters, **{name: 0.5 + abs(parameters[name]) for name in variances}}
@@ -55,15 +57,15 @@ def random_parameters(network):
 @pytest.mark.parametrize('name', golden_networks.NAMES)
 def test_graph_equals_golden(golden, name):
     expected = golden_networks.schema_of(golden, name)
-    schema = summary.schema(golden_networks.network_of(expected))
-    assert comparable(schema['ops']) == comparable(expected['ops'])
-    assert list(schema['params'].items()) == list(expected['params'].items())
+    found = schema(golden_networks.network_of(expected))
+    assert comparable(found['ops']) == comparable(expected['ops'])
+    assert list(found['params'].items()) == list(expected['params'].items())
 
 
 @pytest.mark.parametrize('name', golden_networks.NAMES)
 def test_outputs_equal_golden(golden, caffe2_workspace, name):
     network, parameters, clips, outputs = golden_networks.read(golden, name)
-    rows = 2 if summary.totals(network)[0] < CHEAP else 1
+    rows = 2 if cost.totals(network)[0] < CHEAP else 1
     run(network, parameters, clips[:rows], np.zeros(rows, np.int32))
     for blob, expected in outputs.items():
         got, expected = workspace.FetchBlob(blob), expected[:rows]
@@ -82,9 +84,9 @@ def test_a_small_network_runs(caffe2_workspace, crop_size):
 
 def test_multi_label_head(caffe2_workspace):
     network = Network('r2d', 10, clip_length=8, num_labels=6, multi_label=True)
-    shapes = summary.parameter_shapes(network)
+    shapes = cost.parameter_shapes(network)
     assert shapes['pred_logit_w'] == shapes['pred_logit_b'] == [6]
-    assert summary.rows(network)[-1].blob == network.prediction == 'prob'
+    assert cost.rows(network)[-1].blob == network.prediction == 'prob'
     parameters = random_parameters(network)
     data = np.random.default_rng(1).standard_normal((2, *network.data_shape), np.float32)
     label = np.array([[1, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]], np.int32)
@@ -98,21 +100,21 @@ def test_multi_label_head(caffe2_workspace):
 
 def test_training_form_normalizes_by_the_batch():
     network = Network('r2plus1d', 10, clip_length=8, use_dropout=True)
-    ops = summary.schema(network, training=True)['ops']
+    ops = schema(network, training=True)['ops']
     norms = [op for op in ops if op['type'] == 'SpatialBN']
     for op in norms:
         assert op['args']['is_test'] == 0
         assert op['outputs'][1:3] == op['inputs'][3:5]  # the running statistics are updated
         assert len(op['outputs']) == 5
-    inference = summary.schema(network)
+    inference = schema(network)
     assert len(norms) == sum(op['type'] == 'SpatialBN' for op in inference['ops'])
-    assert summary.schema(network, training=True)['params'] == inference['params']
+    assert schema(network, training=True)['params'] == inference['params']
 
 
 @pytest.mark.parametrize(('training', 'is_test'), [(True, 0), (False, 1)])
 def test_dropout(training, is_test):
     def dropouts(network):
-        ops = summary.schema(network, training=training)['ops']
+        ops = schema(network, training=training)['ops']
         return [(op['outputs'][0], op['args']['is_test']) for op in ops if op['type'] == 'Dropout']
 
     assert dropouts(Network('r2d', 10, clip_length=8)) == []

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from r2plus1d import from_options, options
+from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
-from r2plus1d.models import resnet3d, summary
-from r2plus1d.models.network import Network
-from r2plus1d.models.zoo import ARCHITECTURES, BLOCKS
+from r2plus1d.networks import cost, resnet3d
+from r2plus1d.networks.network import Network
+from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS
 
 FEATURES = 512  # filters of res5
 
@@ -18,7 +18,7 @@ FEATURES = 512  # filters of res5
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_every_family_and_depth_builds(architecture, depth):
     network = Network(architecture, depth, clip_length=8, num_labels=7)
-    rows = {row.blob: row for row in summary.rows(network)}
+    rows = {row.blob: row for row in cost.rows(network)}
     assert rows['final_avg'].shape == (FEATURES, 1, 1, 1)
     assert rows['last_out_L7'].shape == rows['softmax'].shape == (7,)
     convolutions = [blob for blob in rows if blob.startswith('comp_') and '_conv_' in blob]
@@ -33,7 +33,7 @@ def test_every_family_and_depth_builds(architecture, depth):
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_clip_lengths_and_crops(architecture, clip_length, crop_size):
     network = Network(architecture, 10, clip_length=clip_length, crop_size=crop_size)
-    rows = {row.blob: row for row in summary.rows(network)}
+    rows = {row.blob: row for row in cost.rows(network)}
     length = 1 if architecture == 'r2d' else clip_length
     assert rows['conv1'].shape == (64, length, crop_size // 2, crop_size // 2)
     assert rows['final_avg'].shape == (FEATURES, 1, 1, 1)
@@ -49,7 +49,7 @@ def test_middle_filters_keep_the_parameters_of_a_3d_convolution(channels, filter
 
 
 def test_middle_filters_by_name():
-    shapes = summary.parameter_shapes(Network('r2plus1d', 18, clip_length=8))
+    shapes = cost.parameter_shapes(Network('r2plus1d', 18, clip_length=8))
     middles = {name: shape[0] for name, shape in shapes.items() if name.endswith('_middle_w')}
     assert middles['conv1_middle_w'] == 45
     assert [middles[f'comp_{i}_conv_1_middle_w'] for i in (0, 2, 4, 6)] == [144, 230, 460, 921]
@@ -59,8 +59,8 @@ def test_middle_filters_by_name():
 @pytest.mark.parametrize('architecture', [*ARCHITECTURES, 'c3d'])
 def test_width_scales_every_layer_but_the_ends(architecture):
     whole, eighth = (Network(architecture, width=width, num_labels=7) for width in (1, 0.125))
-    narrow = {row.blob: row for row in summary.rows(eighth)}
-    for row in summary.rows(whole):
+    narrow = {row.blob: row for row in cost.rows(eighth)}
+    for row in cost.rows(whole):
         channels = narrow[row.blob].shape[0]
         if row.shape == (7,):
             assert channels == 7
@@ -73,7 +73,7 @@ def test_which_stages_are_3d():
     first_of_stage = ['conv1_w', *(f'comp_{i}_conv_1_w' for i in (0, 2, 4, 6))]
 
     def temporal_kernels(architecture):
-        shapes = summary.parameter_shapes(Network(architecture, 18, clip_length=8))
+        shapes = cost.parameter_shapes(Network(architecture, 18, clip_length=8))
         return [shapes[blob][2] for blob in first_of_stage]
 
     assert temporal_kernels('r2d') == [8, 1, 1, 1, 1]
@@ -86,7 +86,7 @@ def test_which_stages_are_3d():
 
 
 def test_c3d_multi_label_has_rows():
-    rows = summary.rows(Network('c3d', num_labels=6, multi_label=True))
+    rows = cost.rows(Network('c3d', num_labels=6, multi_label=True))
     assert [(row.blob, row.shape) for row in rows[-3:]] == [
         ('last_out_L6', (6,)),
         ('pred_logit', (6,)),
@@ -95,7 +95,7 @@ def test_c3d_multi_label_has_rows():
 
 
 def test_pred_layer_name():
-    shapes = summary.parameter_shapes(Network('r2d', 10, num_labels=5, pred_layer_name='mine'))
+    shapes = cost.parameter_shapes(Network('r2d', 10, num_labels=5, pred_layer_name='mine'))
     assert shapes['mine_w'] == [5, FEATURES]
 
 
@@ -121,7 +121,7 @@ def test_network_refuses(settings, message):
 
 
 def test_c3d_has_one_depth():
-    assert summary.rows(Network('c3d', 99)) == summary.rows(Network('c3d'))
+    assert cost.rows(Network('c3d', 99)) == cost.rows(Network('c3d'))
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_c3d_has_one_depth():
     ],
 )
 def test_network_from_the_command_line(argv, shape):
-    network = from_options.network(options.parse('', options.NETWORK, argv=argv))
+    network = from_flags.network(flags.parse('', flags.NETWORK, argv=argv))
     assert network.data_shape == shape
 
 
 def test_networks_can_be_described_without_caffe2():
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
-        'from r2plus1d import from_options, options\n'
-        'print(from_options.network(options.parse("", options.NETWORK, argv=[])).name)'
+        'from r2plus1d.cli import from_flags, flags\n'
+        'print(from_flags.network(flags.parse("", flags.NETWORK, argv=[])).name)'
     )
     command = [sys.executable, '-c', code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

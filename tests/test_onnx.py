@@ -17,13 +17,13 @@ from onnx_models import (
     settings_of,
 )
 from r2plus1d.errors import InputError
-from r2plus1d.models import graph
-from r2plus1d.models.network import Network
-from r2plus1d.models.zoo import ARCHITECTURES
+from r2plus1d.networks import graph
+from r2plus1d.networks.network import Network
+from r2plus1d.networks.zoo import ARCHITECTURES
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
-from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
+from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
 
 NARROW = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 VARIANTS = [

@@ -6,14 +6,14 @@ import random
 import pytest
 
 from onnx_models import TINY, parameters_of, settings_of
-from r2plus1d import from_options, options
+from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
-from r2plus1d.models.network import Network
-from r2plus1d.video.transform import RGB_MEAN, RGB_STD
+from r2plus1d.networks.input import RGB_MEAN, RGB_STD
+from r2plus1d.networks.network import Network
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
-from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
+from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_a_file_tells_what_it_is(written, network, changes, fold):
     assert got.metadata['weights_sha256'] == '0a' * 32
     assert got.proto == model
     assert {name: got.settings[name] for name in changes} == changes
-    args = options.parse('', options.NETWORK, options.CLIPS, argv=[])
+    args = flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])
     vars(args).update(got.settings)
-    clips = from_options.clip_settings(args)
+    clips = from_flags.clip_settings(args)
     assert (clips.length, clips.crop_size) == (network.clip_length, network.crop_size)
     assert clips.channels == network.num_channels
     statistics = [json.loads(got.metadata[f'channel_{what}']) for what in ('mean', 'std')]

@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 
-from r2plus1d import engines
-from r2plus1d.engines import CAFFE2, Devices, EngineSettings, open_engine
+from r2plus1d.backends import choose
+from r2plus1d.backends.choose import CAFFE2, EngineSettings, chosen, open_engine, require
+from r2plus1d.backends.installed import has
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
-from r2plus1d.video import transform
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.input import normalize_rgb
+from r2plus1d.networks.network import Network
 
-needs_openvino = pytest.mark.skipif(not engines.has('openvino'), reason='needs OpenVINO')
-needs_caffe2 = pytest.mark.skipif(not engines.has('caffe2'), reason='needs Caffe2')
+needs_openvino = pytest.mark.skipif(not has('openvino'), reason='needs OpenVINO')
+needs_caffe2 = pytest.mark.skipif(not has('caffe2'), reason='needs Caffe2')
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.25)
 OUTPUTS = ('softmax', 'final_avg', 'comp_1_sum_2', 'conv1')
@@ -22,7 +24,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, *NETWORK.data_shape), np.
 def run(settings, pixels=PIXELS, *, devices=None, network=NETWORK, outputs=OUTPUTS, seed=0):
     devices = devices or Devices()
     with open_engine(network, devices=devices, outputs=outputs, settings=settings) as engine:
-        engine.load(weights.random_parameters(network, seed))
+        engine.load(random_parameters(network, seed))
         return engine.run(pixels)
 
 
@@ -58,7 +60,7 @@ def test_outputs_are_those_of_caffe2(network):
 
 @needs_openvino
 def test_bytes_are_normalized_as_video_input_does(fp32):
-    floats = run(FP32, transform.normalize_rgb(PIXELS))
+    floats = run(FP32, normalize_rgb(PIXELS))
     for name in OUTPUTS:
         scale = np.abs(floats[name]).max()
         np.testing.assert_allclose(fp32[name], floats[name], atol=1e-5 * scale, rtol=0)
@@ -91,9 +93,9 @@ def test_bf16_is_close(fp32):
 @needs_openvino
 def test_new_weights_replace_the_old(fp32):
     with open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS, settings=FP32) as engine:
-        engine.load(weights.random_parameters(NETWORK, 1))
+        engine.load(random_parameters(NETWORK, 1))
         other = engine.run(PIXELS)
-        engine.load(weights.random_parameters(NETWORK, 0))
+        engine.load(random_parameters(NETWORK, 0))
         np.testing.assert_array_equal(engine.run(PIXELS)['softmax'], fp32['softmax'])
     assert not np.allclose(other['softmax'], fp32['softmax'])
 
@@ -119,7 +121,7 @@ def test_a_cache_is_filled_and_changes_nothing(fp32, tmp_path):
     ],
 )
 def test_what_an_engine_lacks(settings, devices, message):
-    if settings.engine == 'caffe2' and not engines.has('caffe2'):
+    if settings.engine == 'caffe2' and not has('caffe2'):
         message = 'engine is caffe2, which is not installed'
     with pytest.raises(InputError, match=message):
         open_engine(NETWORK, devices=devices, outputs=OUTPUTS, settings=settings)
@@ -150,31 +152,31 @@ GPU = Devices('gpu', (0,))
     ],
 )
 def test_auto(monkeypatch, installed, devices, from_onnx, expected):
-    monkeypatch.setattr(engines, 'has', lambda name: name in installed)
-    monkeypatch.setattr(engines, '_caffe2_runs_on', lambda _: 'caffe2' in installed)
-    assert engines.chosen(EngineSettings(), devices, from_onnx=from_onnx) == expected
+    monkeypatch.setattr(choose, 'has', lambda name: name in installed)
+    monkeypatch.setattr(choose, '_caffe2_runs_on', lambda _: 'caffe2' in installed)
+    assert chosen(EngineSettings(), devices, from_onnx=from_onnx) == expected
 
 
 @pytest.mark.parametrize('name', ['caffe2', 'openvino', 'torch'])
 def test_an_engine_that_is_not_installed(monkeypatch, name):
-    monkeypatch.setattr(engines, 'has', lambda _: False)
+    monkeypatch.setattr(choose, 'has', lambda _: False)
     with pytest.raises(InputError, match=f'engine is {name}, which is not installed here: '):
-        engines.require(name)
+        require(name)
 
 
 def test_torch_does_not_do_without_cudnn(monkeypatch):
-    monkeypatch.setattr(engines, 'has', lambda _: True)
+    monkeypatch.setattr(choose, 'has', lambda _: True)
     settings = EngineSettings('torch', use_cudnn=False)
     with pytest.raises(InputError, match='use_cudnn=0 is for the engine caffe2'):
         open_engine(NETWORK, devices=GPU, outputs=OUTPUTS, settings=settings)
 
 
 def test_caffe2_does_not_run_onnx_files(monkeypatch):
-    monkeypatch.setattr(engines, 'has', lambda _: True)
+    monkeypatch.setattr(choose, 'has', lambda _: True)
     with pytest.raises(InputError, match='caffe2, which does not run .onnx files'):
-        engines.require('caffe2', from_onnx=True)
+        require('caffe2', from_onnx=True)
 
 
 def test_a_torch_that_is_too_old(monkeypatch):
-    monkeypatch.setattr(engines, '_torch_release', lambda: 1)
-    assert not engines.has('torch')
+    monkeypatch.setattr(choose, '_torch_release', lambda: 1)
+    assert not has('torch')

@@ -6,23 +6,26 @@ import re
 import numpy as np
 import pytest
 
-from r2plus1d import cli, engines
-from r2plus1d.engines import Devices, EngineSettings, open_engine
+from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.backends.installed import has
+from r2plus1d.cli.main import TOO_MANY_FAILURES
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
 from int8_models import precisions_of  # noqa: E402
 from onnx_models import TINY, clips_of, distance, parameters_of, run_openvino  # noqa: E402
-from r2plus1d.engines import calibrate, onnx_graph  # noqa: E402
-from r2plus1d.engines import onnx as onnx_engine  # noqa: E402
+from r2plus1d.backends.openvino import quantize as quantization  # noqa: E402
+from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
+from r2plus1d.weights import onnx_operators  # noqa: E402
 from test_int8 import NETWORKS, initializer  # noqa: E402
 
 HAS_NNCF = importlib.util.find_spec('nncf') is not None
 needs_nncf = pytest.mark.skipif(
-    not (HAS_NNCF and engines.has('openvino')), reason='needs NNCF and OpenVINO'
+    not (HAS_NNCF and has('openvino')), reason='needs NNCF and OpenVINO'
 )
 FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_labels=5',
          '--width=0.0625', '--load_model_path=w.pkl')  # fmt: skip
@@ -33,7 +36,7 @@ FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_l
 def test_every_convolution_computes_in_8_bits(network, tmp_path, capfd):
     outputs = (network.prediction, 'fc7' if network.is_c3d else 'final_avg')
     parameters, clips = parameters_of(network), clips_of(network, 4)
-    model = calibrate.quantize(network, parameters, [clips[:3], clips[3:]], outputs)
+    model = quantization.quantize(network, parameters, [clips[:3], clips[3:]], outputs)
     assert capfd.readouterr().out == '', 'stdout is for results'
     onnx_engine.save(model, tmp_path / 'w.onnx')
     got = onnx_engine.read(tmp_path / 'w.onnx')
@@ -58,7 +61,7 @@ def test_every_convolution_computes_in_8_bits(network, tmp_path, capfd):
 @needs_nncf
 def test_bytes_are_normalized():
     pixels = np.random.default_rng(0).integers(0, 256, (2, *TINY.data_shape), np.uint8)
-    model = calibrate.quantize(TINY, parameters_of(TINY), [pixels], ['softmax'])
+    model = quantization.quantize(TINY, parameters_of(TINY), [pixels], ['softmax'])
     scale = np.frombuffer(initializer(model, 'data/scale').raw_data, np.float32)
     assert 3 / 255 < scale < 6 / 255
 
@@ -70,16 +73,16 @@ def test_what_another_release_of_nncf_may_make():
 
     outputs = ['softmax']
     floats = onnx_engine.export(TINY, parameters_of(TINY), outputs)
-    plan = onnx_graph.plan(TINY, tuple(outputs), fold_batch_norm=True)
+    plan = onnx_operators.plan(TINY, tuple(outputs), fold_batch_norm=True)
     read = openvino.Core().read_model(floats.SerializeToString(), b'')
     with pytest.raises(InputError, match='nncf .* makes weights that are .* is known to work'):
-        calibrate._found(read, plan)
+        quantization._found(read, plan)
 
 
 @needs_nncf
 def test_no_clips():
     with pytest.raises(InputError, match='there are no clips to calibrate with'):
-        calibrate.quantize(TINY, parameters_of(TINY), [], ['softmax'])
+        quantization.quantize(TINY, parameters_of(TINY), [], ['softmax'])
 
 
 @needs_nncf
@@ -88,14 +91,14 @@ def test_a_blob_that_is_always_zero():
         name: np.zeros_like(array) if name.startswith('conv1_spatbn_relu_') else array
         for name, array in parameters_of(TINY).items()
     }
-    model = calibrate.quantize(TINY, parameters, [clips_of(TINY)], ['softmax'])
+    model = quantization.quantize(TINY, parameters, [clips_of(TINY)], ['softmax'])
     assert np.isfinite(run_openvino(model, clips_of(TINY))[0]['softmax']).all()
 
 
 @pytest.fixture
 def quantize(run_tool, tmp_path, make_video, make_database):
     """Return a function that runs the tool on TINY's weights and a database of 7 videos."""
-    weights.save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
+    save_pickle(tmp_path / 'w.pkl', parameters_of(TINY))
     records = [(make_video(20 + i, seed=i).read_bytes(), i % 5, None, i) for i in range(7)]
     make_database([*records[:6], (bytes(99), 0, None, 6), records[6]], 'calibration')
     make_database(records[:3], 'sound')
@@ -110,7 +113,7 @@ def quantize(run_tool, tmp_path, make_video, make_database):
 @needs_nncf
 def test_the_tool_compares_with_fp32(quantize, run_tool, tmp_path):
     done = quantize('--calibration_clips=20', '--clip_per_video=4')
-    assert done.returncode == cli.TOO_MANY_FAILURES, done.stderr
+    assert done.returncode == TOO_MANY_FAILURES, done.stderr
     assert 'record 6 (video 6) is not used to calibrate: not a video' in done.stderr
     assert 'calibrating on 21 clips of calibration' in done.stderr
     lines = done.stdout.splitlines()
@@ -141,9 +144,9 @@ def test_other_networks(quantize, tmp_path, flags):
         'r2d', 10, clip_length=8, num_labels=5, width=0.0625,
         multi_label='prob' in flags[-1], num_channels=2 if 'conv1' in flags[-1] else 3,
     )  # fmt: skip
-    weights.save_pickle(tmp_path / 'w.pkl', parameters_of(network))
+    save_pickle(tmp_path / 'w.pkl', parameters_of(network))
     done = quantize('--calibration_clips=7', *flags)
-    assert done.returncode == cli.TOO_MANY_FAILURES, done.stderr
+    assert done.returncode == TOO_MANY_FAILURES, done.stderr
     assert onnx_engine.read(tmp_path / 'w_int8.onnx').network == network
     assert '8 videos of calibration, 1 failed' in done.stdout
 
@@ -151,7 +154,7 @@ def test_other_networks(quantize, tmp_path, flags):
 @needs_nncf
 def test_a_comparison_without_videos_is_none(quantize):
     done = quantize('--test_data=broken')
-    assert done.returncode == cli.TOO_MANY_FAILURES
+    assert done.returncode == TOO_MANY_FAILURES
     assert 'no video was scored: the accuracies below say nothing' in done.stderr
     assert 'exit status 3: 1 videos were not compared' in done.stderr
     assert 'the same best class: 0 of 0 clips' in done.stdout

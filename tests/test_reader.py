@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.video import reader as reader_module
-from r2plus1d.video.reader import ClipReader, RecordNeeds, label_rows
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.sources import sample as reader_module
+from r2plus1d.sources.sample import ClipReader, RecordNeeds, label_rows
+from r2plus1d.video.clip_settings import ClipSettings
 
 SETTINGS = ClipSettings(length=8, clips=2)
 NEEDS = RecordNeeds(num_labels=10)

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
+from r2plus1d.datasets import sample, synthetic
 from r2plus1d.errors import InputError
-from r2plus1d.video import sample, synthetic
 from r2plus1d.video.encode import write_video
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

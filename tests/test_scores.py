@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.scores import (
+from r2plus1d.evaluation.metrics import (
     Accuracy,
     MeanAveragePrecision,
     average_precision,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from conftest import golden_cases
-from r2plus1d.video.transform import RGB_MEAN, RGB_STD, normalize
+from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
 from test_video_input import NOT_FLAGS, RENAMED, records_of
 
 FLAGS = ('--clip_length_rgb=8', '--clip_per_video=2')

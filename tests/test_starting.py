@@ -7,12 +7,12 @@ import pytest
 
 from conftest import golden_cases, number_of
 from r2plus1d.errors import RecordError
-from r2plus1d.video import starting
-from r2plus1d.video.assembly import Work
-from r2plus1d.video.clips import read_clips
-from r2plus1d.video.flow import FlowSettings
-from r2plus1d.video.settings import ClipSettings
-from r2plus1d.video.starting import Start, starting_clips
+from r2plus1d.networks.input import FlowSettings
+from r2plus1d.video import start_clips
+from r2plus1d.video.clip import Work
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
+from r2plus1d.video.start_clips import Start, starting_clips
 from test_video_input import settings_of
 
 RGB = ClipSettings(length=8, rate=2, decode_type='start')
@@ -99,19 +99,19 @@ def test_crops_do_not_share_flow(make_video):
 
 def test_frames_are_held_no_longer_than_needed(make_video, monkeypatch):
     held = []
-    forget = starting.Frames.forget_before
+    forget = start_clips.Frames.forget_before
 
     def watch(self, index):
         held.append(len(self._held))
         forget(self, index)
 
-    monkeypatch.setattr(starting.Frames, 'forget_before', watch)
+    monkeypatch.setattr(start_clips.Frames, 'forget_before', watch)
     together(make_video(120), ClipSettings(length=8, decode_type='start'), range(100))
     assert max(held) == 8
 
 
 def test_a_gap_is_not_decoded(make_video, monkeypatch):
-    monkeypatch.setattr(starting, 'MAX_GAP_FRAMES', 20)
+    monkeypatch.setattr(start_clips, 'MAX_GAP_FRAMES', 20)
     settings = ClipSettings(length=8, decode_type='start')
     path = make_video(200, g=10, bf=0, sc_threshold=0)
     made = together(path, settings, [0, 4, 150, 155, 190])
@@ -166,7 +166,7 @@ def test_a_video_that_fails_on_the_way_keeps_the_clips_before(make_video, monkey
 
         return convert
 
-    monkeypatch.setattr(starting.Video, 'converter', converter)
+    monkeypatch.setattr(start_clips.Video, 'converter', converter)
     settings = ClipSettings(length=8, decode_type='start')
     made = list(starting_clips(make_video(40), settings, [Start(i, 4 * i) for i in range(4)]))
     assert [failure for _, _, failure in made] == [None, None] + ['frames of x do not convert'] * 2

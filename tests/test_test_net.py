@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from r2plus1d.evaluation.scores import average_precision
-from r2plus1d.models import weights
-from r2plus1d.models.network import Network
+from r2plus1d.evaluation.metrics import average_precision
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
@@ -33,7 +34,7 @@ FLAGS = (
 @pytest.fixture(scope='module')
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp('model') / 'weights.pkl'
-    weights.save_pickle(path, weights.random_parameters(NETWORK, 0))
+    save_pickle(path, random_parameters(NETWORK, 0))
     return path
 
 
@@ -205,7 +206,7 @@ def test_a_log_gets_sparse_lines(evaluate, database):
 def test_multi_label(run_tool, make_video, make_database, tmp_path):
     network = Network('r2d', 10, 8, num_labels=4, width=0.125, multi_label=True)
     path = tmp_path / 'weights.pkl'
-    weights.save_pickle(path, weights.random_parameters(network, 0))
+    save_pickle(path, random_parameters(network, 0))
     records = [(make_video(20, seed=i).read_bytes(), (0, 1 + i % 3)) for i in range(4)]
     flags = [*FLAGS, '--num_labels=4', '--multi_label=1', f'--load_model_path={path}']
     flags.append('--output=p.csv')

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from conftest import ROOT
-from r2plus1d import engines
+from r2plus1d.backends.installed import has
 from r2plus1d.errors import InputError
 
 pytest.importorskip('onnx', reason='needs ONNX')
-if not engines.has('openvino'):
+if not has('openvino'):
     pytest.skip('needs OpenVINO', allow_module_level=True)
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
@@ -107,7 +107,7 @@ def test_ratios_are_medians_of_those_of_each_round():
     assert last.split('|')[-2].strip() == '10.0'
 
 
-@pytest.mark.skipif(not engines.has('torch'), reason='needs PyTorch 2')
+@pytest.mark.skipif(not has('torch'), reason='needs PyTorch 2')
 def test_the_product_of_gpus(monkeypatch):
     """As far as a CPU can tell."""
     monkeypatch.setattr(machine_peak, 'GPU_SIZES', (64, 128))

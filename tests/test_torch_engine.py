@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from onnx_models import distance
-from r2plus1d.engines import Devices
-from r2plus1d.engines import torch as torch_engine
-from r2plus1d.engines.torch import TorchEngine
+from r2plus1d.backends.pytorch import engine as torch_engine
+from r2plus1d.backends.pytorch.engine import TorchEngine
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import graph, weights
-from r2plus1d.models.network import Network
-from r2plus1d.video import transform
+from r2plus1d.networks import graph
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
+from r2plus1d.networks.network import Network
 
 try:
     torch_engine.require()
@@ -29,14 +30,15 @@ import torch
 from onnx import TensorProto, helper, numpy_helper, reference
 from torch.nn import functional
 
-from r2plus1d.engines import onnx as onnx_files
-from r2plus1d.engines.torch_graph import GraphModule
+from r2plus1d.backends.pytorch import device
+from r2plus1d.backends.pytorch.module import GraphModule
+from r2plus1d.weights import onnx_file as onnx_files
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 OUTPUTS = ('softmax', 'final_avg')
-PARAMETERS = weights.random_parameters(NETWORK, 0)
+PARAMETERS = random_parameters(NETWORK, 0)
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, *NETWORK.data_shape), np.uint8)
-CLIPS = transform.normalize(PIXELS, transform.RGB_MEAN, transform.RGB_STD)
+CLIPS = normalize(PIXELS, RGB_MEAN, RGB_STD)
 RNG = np.random.default_rng(1)
 
 
@@ -131,9 +133,10 @@ def test_operators(shape, model):
 
 
 def test_every_operator_that_is_exported_is_tried():
-    from r2plus1d.engines import onnx_graph, torch_graph
+    from r2plus1d.backends.pytorch import module
+    from r2plus1d.weights import onnx_operators
 
-    assert set(torch_graph.OPERATORS) == onnx_graph.ONNX_OPERATORS
+    assert set(module.OPERATORS) == onnx_operators.ONNX_OPERATORS
 
 
 def test_in_place_relus_spare_what_is_still_needed():
@@ -217,7 +220,7 @@ def by_hand(network, parameters, clips):
 def parameters_of(network):
     """Random ones, with batch norms that do something."""
     rng = np.random.default_rng(2)
-    parameters = weights.random_parameters(network, 0)
+    parameters = random_parameters(network, 0)
     for name, values in parameters.items():
         if name.endswith(('_s', '_riv', '_rm', '_b', 'logit_w')):
             values += rng.uniform(-0.4, 0.4, values.shape).astype(np.float32)
@@ -309,10 +312,9 @@ def test_processes_give_the_rows_of_one(precision, one_thread):
 
 def test_chunks_that_are_filled_up(monkeypatch):
     """As on a GPU: 5 clips are computed as 3 and 2, with a clip of zeros."""
-    from r2plus1d.engines import torch_device
 
     alone = run()
-    monkeypatch.setattr(torch_device, 'CPU_CLIPS_A_RUN', 3)
+    monkeypatch.setattr(device, 'CPU_CLIPS_A_RUN', 3)
     filled = run()
     for name in OUTPUTS:
         np.testing.assert_allclose(filled[name], alone[name], rtol=1e-5, atol=1e-6)
@@ -332,9 +334,8 @@ def test_a_process_that_dies_is_an_error():
 
 
 def test_a_process_that_cannot_begin_is_an_error(monkeypatch):
-    from r2plus1d.engines import torch_device
 
-    monkeypatch.setattr(torch_device, 'require', lambda devices, precision: None)
+    monkeypatch.setattr(device, 'require', lambda devices, precision: None)
     message = 'in the process for cpu 0: (.|\\n)*KeyError'
     with pytest.raises(RuntimeError, match=message):
         run(devices=Devices('cpu', (0, 1)), precision='fp8')
@@ -350,16 +351,16 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
 INTERRUPTED = """
 import signal, sys, time
 import numpy as np
-from r2plus1d.engines import Devices
-from r2plus1d.engines.torch import TorchEngine
-from r2plus1d.models import graph, weights
-from r2plus1d.models.network import Network
+from r2plus1d.backends.pytorch.engine import TorchEngine
+from r2plus1d.devices import Devices
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
 
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     network = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
     with TorchEngine(network, devices=Devices('cpu', (0, 1)), outputs=['softmax']) as engine:
-        engine.load(weights.random_parameters(network, 0))
+        engine.load(random_parameters(network, 0))
         print(*engine.processes, flush=True)
         while True:
             engine.run(np.zeros((4, *network.data_shape), np.uint8))
@@ -418,9 +419,8 @@ def test_precisions_that_are_refused(precision, message):
 
 
 def test_a_cpu_without_bf16(monkeypatch):
-    from r2plus1d.engines import torch_device
 
-    monkeypatch.setattr(torch_device, '_cpu_has_bf16', lambda: False)
+    monkeypatch.setattr(device, '_cpu_has_bf16', lambda: False)
     with pytest.raises(InputError, match='precision is bf16, which this CPU does not have'):
         run(precision='bf16')
 

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from r2plus1d import engines
-from r2plus1d.engines import Devices
-from r2plus1d.engines.torch import TorchEngine
+from r2plus1d.backends import installed
+from r2plus1d.backends.pytorch.engine import TorchEngine
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models.network import Network
+from r2plus1d.networks.network import Network
 
 
 def test_what_is_missing_is_named(monkeypatch):
@@ -18,9 +18,9 @@ def test_what_is_missing_is_named(monkeypatch):
             TorchEngine(Network(), devices=Devices(), outputs=['softmax'])
 
     missing = 'engine is torch, which is not installed here: PyTorch 2, .*: docs/installation.md'
-    monkeypatch.setattr(engines, '_torch_release', lambda: 1)
+    monkeypatch.setattr(installed, '_torch_release', lambda: 1)
     refused(missing)
-    monkeypatch.setattr(engines, '_torch_release', lambda: 2)
+    monkeypatch.setattr(installed, '_torch_release', lambda: 2)
     monkeypatch.setitem(sys.modules, 'onnx', None)
     refused(missing)
     monkeypatch.setitem(sys.modules, 'torch', None)
@@ -29,6 +29,7 @@ def test_what_is_missing_is_named(monkeypatch):
 
 def test_importing_the_engine_needs_none_of_it():
     code = (
-        'import sys, r2plus1d.engines.torch; sys.exit(bool({"torch", "onnx"} & set(sys.modules)))'
+        'import sys, r2plus1d.backends.pytorch.engine;'
+        'sys.exit(bool({"torch", "onnx"} & set(sys.modules)))'
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

@@ -17,17 +17,20 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from r2plus1d.engines import Devices, open_engine
+from r2plus1d.backends.caffe2.schema import schema
+from r2plus1d.backends.choose import open_engine
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.models import summary, weights
-from r2plus1d.models.network import Network
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.weights.files import load_parameters, read_minidb, save_pickle
 from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
-from r2plus1d.training import checkpoint  # noqa: E402
-from r2plus1d.training.net import TrainingNet  # noqa: E402
+from r2plus1d.backends.caffe2.trainer import TrainingNet  # noqa: E402
+from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=5, width=0.0625)
@@ -59,7 +62,7 @@ class TorchNet:
         import torch
 
         self.torch = torch
-        self.ops = summary.schema(network, training=True)['ops']
+        self.ops = schema(network, training=True)['ops']
         self.blobs = {name: torch.tensor(array) for name, array in parameters.items()}
         self.trained = [n for n in parameters if not n.endswith(('_rm', '_riv'))]
         self.momenta = {name: torch.zeros_like(self.blobs[name]) for name in self.trained}
@@ -162,18 +165,18 @@ def test_a_checkpoint_holds_everything(tmp_path):
     with training_net() as net:
         for _ in range(2):
             net.step(DATA, LABEL, RATE)
-        checkpoint.save(path, net, 2)
+        checkpoints.save(path, net, 2)
         losses = [net.step(DATA, LABEL, RATE)[0] for _ in range(2)]
         end = net.get(net.parameter_names)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    assert checkpoint.newest(tmp_path, NETWORK) == (1, path)
+    assert checkpoints.newest(tmp_path, NETWORK) == (1, path)
     with training_net(seed=9) as net:
-        assert checkpoint.restore(path, net) == 2
+        assert checkpoints.restore(path, net) == 2
         assert [net.step(DATA, LABEL, RATE)[0] for _ in range(2)] == losses
         for name, array in net.get(net.parameter_names).items():
             np.testing.assert_array_equal(array, end[name])
     with training_net(network=SMALL) as net, pytest.raises(InputError, match='another network'):
-        checkpoint.restore(path, net)
+        checkpoints.restore(path, net)
 
 
 def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
@@ -183,9 +186,9 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
     path = tmp_path / 'x_1.mdl'
     with training_net() as net:
         net.step(DATA, LABEL, RATE)
-        checkpoint.save(path, net, 1)
+        checkpoints.save(path, net, 1)
         parameters = net.get(net.parameter_names)
-    loaded = weights.load(path, 'minidb', NETWORK)
+    loaded = load_parameters(path, 'minidb', NETWORK)
     for name, array in parameters.items():
         np.testing.assert_array_equal(loaded[name], array)
     with open_engine(NETWORK, devices=Devices(), outputs=['softmax']) as engine:
@@ -204,7 +207,7 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
 def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
     with training_net() as net:
-        checkpoint.save(path, net, 1)
+        checkpoints.save(path, net, 1)
         content = path.read_bytes()
 
         def cut(descriptor):
@@ -212,11 +215,11 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatc
 
         monkeypatch.setattr(os, 'fsync', cut)
         with pytest.raises(KeyboardInterrupt):
-            checkpoint.save(path, net, 2)
+            checkpoints.save(path, net, 2)
         assert path.read_bytes() == content
         monkeypatch.undo()
-        checkpoint.save(path, net, 3)  # what was left is no obstacle
-        assert checkpoint.restore(path, net) == 3
+        checkpoints.save(path, net, 3)  # what was left is no obstacle
+        assert checkpoints.restore(path, net) == 3
 
 
 WRITES_CHECKPOINTS = """
@@ -242,24 +245,24 @@ def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_stays(tmp_path):
             time.sleep(0.003 * (2 * attempt + 1))  # some of them in the middle of the next save
             process.send_signal(signal.SIGKILL)
             process.communicate()
-            assert checkpoint.restore(path, net) >= saved
+            assert checkpoints.restore(path, net) >= saved
 
 
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_stays(tmp_path):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
     with training_net() as net:
-        checkpoint.save(path, net, 1)
+        checkpoints.save(path, net, 1)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         try:
             with pytest.raises(InputError, match='1.mdl cannot be written .* MB free'):
-                checkpoint.save(path, net, 2)
+                checkpoints.save(path, net, 2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, handler)
         assert [p.name for p in tmp_path.iterdir()] == [path.name]
-        assert checkpoint.restore(path, net) == 1
+        assert checkpoints.restore(path, net) == 1
 
 
 def test_a_checkpoint_of_a_deeper_network_is_refused(tmp_path):
@@ -267,13 +270,13 @@ def test_a_checkpoint_of_a_deeper_network_is_refused(tmp_path):
     shallower = dataclasses.replace(deeper, depth=16)
     path = tmp_path / 'r2d_w0.0625_1.mdl'
     with training_net(network=deeper) as net:
-        checkpoint.save(path, net, 1)
+        checkpoints.save(path, net, 1)
     with training_net(network=shallower) as net:
         with pytest.raises(InputError, match='another network: it has comp_'):
-            checkpoint.restore(path, net)
-        weights.save_pickle(tmp_path / 'x_3.mdl', {'a': np.zeros(3)})
+            checkpoints.restore(path, net)
+        save_pickle(tmp_path / 'x_3.mdl', {'a': np.zeros(3)})
         with pytest.raises(InputError, match='not a minidb'):
-            checkpoint.restore(tmp_path / 'x_3.mdl', net)
+            checkpoints.restore(tmp_path / 'x_3.mdl', net)
 
 
 def test_dropout_follows_from_the_seed():
@@ -281,14 +284,14 @@ def test_dropout_follows_from_the_seed():
     losses = []
     for seed in (1, 1, 2):
         with training_net(network=network, seed=seed) as net:
-            net.set(weights.random_parameters(network, 0))
+            net.set(random_parameters(network, 0))
             losses.append([net.step(DATA, LABEL, RATE)[0] for _ in range(2)])
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_old_names_of_the_multi_label_head_are_taken():
     network = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625, multi_label=True)
-    blobs = weights.random_parameters(network, 0)
+    blobs = random_parameters(network, 0)
     blobs['pred_logit_L5_w'] = blobs.pop('pred_logit_w')
     blobs['pred_logit_L5_b'] = blobs.pop('pred_logit_b')
     assert 'pred_logit_w' in fine_tune(blobs, network, source='old.pkl')
@@ -296,7 +299,7 @@ def test_old_names_of_the_multi_label_head_are_taken():
 
 def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     other = Network('r2d', 10, clip_length=8, num_labels=9, width=0.0625)
-    blobs = weights.random_parameters(other, 5)
+    blobs = random_parameters(other, 5)
     caplog.set_level('INFO')
     with training_net(network=SMALL) as net:
         taken = fine_tune(blobs, SMALL, source='file.pkl')
@@ -307,7 +310,7 @@ def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     assert set(now) - set(taken) == {'last_out_L5_w', 'last_out_L5_b'}
     assert f'{len(taken)} blobs from file.pkl: conv1_w' in caplog.text
     assert '2 blobs fresh: last_out_L5_w, last_out_L5_b' in caplog.text
-    same = fine_tune(weights.random_parameters(SMALL, 5), SMALL, source='file.pkl')
+    same = fine_tune(random_parameters(SMALL, 5), SMALL, source='file.pkl')
     assert 'last_out_L5_w' in same
     del blobs['comp_0_conv_1_w']
     with pytest.raises(InputError, match='missing .1.: comp_0_conv_1_w'):
@@ -354,7 +357,7 @@ def test_the_tool_trains_tests_and_continues(train, database, tmp_path):
     assert train('--num_epochs=2', '--file_store_path=b').returncode == 0
     continued = train('--num_epochs=3', '--file_store_path=b')
     assert 'continuing from b/r2d_w0.0625_2.mdl, after 4 iterations' in continued.stderr
-    a, b = (weights.read_minidb(tmp_path / f / 'r2d_w0.0625_3.mdl') for f in 'ab')
+    a, b = (read_minidb(tmp_path / f / 'r2d_w0.0625_3.mdl') for f in 'ab')
     assert set(a) == set(b)
     for name, array in a.items():
         np.testing.assert_array_equal(array, b[name], err_msg=name)
@@ -370,12 +373,12 @@ def test_a_killed_run_continues(train, database, tmp_path):
     command += ['--num_epochs=500', '--file_store_path=c']
     folder = tmp_path / 'c'
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL)
-    while checkpoint.newest(folder, SMALL)[0] < 2:
+    while checkpoints.newest(folder, SMALL)[0] < 2:
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    epoch, path = checkpoint.newest(folder, SMALL)
+    epoch, path = checkpoints.newest(folder, SMALL)
     result = train(f'--num_epochs={epoch + 1}', '--file_store_path=c')
     assert result.returncode == 0, result.stderr
     assert f'continuing from c/{path.name}, after {2 * epoch} iterations' in result.stderr
@@ -441,7 +444,7 @@ def test_two_machines_train_together(database, tmp_path):
     ]
     errors = [machine.communicate(timeout=120)[1].decode() for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], errors
-    assert checkpoint.newest(tmp_path / 's', SMALL)[0] == 2
+    assert checkpoints.newest(tmp_path / 's', SMALL)[0] == 2
     assert len(log_of(tmp_path / 's')) == 3
     assert not list((tmp_path / 's').glob('*_rendezvous'))
     (tmp_path / 's' / 'r2plus1d_rendezvous').mkdir()
@@ -497,7 +500,7 @@ def test_the_scripts_fine_tune_from_the_data_sets_own_files(make_video, tmp_path
     assert made.returncode == 0, made.stderr
     assert (tmp_path / 'out' / 'labels.txt').read_text() == 'Archery\nBiking\n'
     pretrained = Network('r2plus1d', 10, clip_length=8, num_labels=9, width=0.0625)
-    weights.save_pickle(tmp_path / 'p.pkl', weights.random_parameters(pretrained, 0))
+    save_pickle(tmp_path / 'p.pkl', random_parameters(pretrained, 0))
     settings = {
         'TRAIN_DATA': 'out/train_split1_lmdb', 'TEST_DATA': 'out/test_split1_lmdb',
         'PRETRAINED': 'p.pkl', 'MODEL_DEPTH': '10', 'CLIP_LENGTH': '8', 'NUM_LABELS': '2',

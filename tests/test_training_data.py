@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from r2plus1d.devices import Shard
 from r2plus1d.errors import InputError
-from r2plus1d.training.data import Shard, TrainingData
-from r2plus1d.video.reader import RecordNeeds
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.sources.shuffled import TrainingData
+from r2plus1d.video.clip_settings import ClipSettings
 
 SETTINGS = ClipSettings(
     length=8, decode_type='random', clips=1, random_crop=True, mirror=True, seed=4

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import ROOT
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
+from r2plus1d.weights.files import read_minidb
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 openvino = pytest.importorskip('openvino', reason='needs OpenVINO')
@@ -72,7 +72,7 @@ def test_the_log_says_what_test_net_says_of_the_checkpoints(
     assert found['openvino'] == found['caffe2']
     assert len(found['openvino']) == 2
     assert found['openvino'][-1] > ('0.00000',) * 3, 'of a network that has learned nothing'
-    one, other = (weights.read_minidb(tmp_path / name / f'{STEM}_2.mdl') for name in found)
+    one, other = (read_minidb(tmp_path / name / f'{STEM}_2.mdl') for name in found)
     for name, array in one.items():
         np.testing.assert_array_equal(array, other[name], err_msg=name)
 
@@ -112,7 +112,7 @@ def test_int8_is_no_precision_of_a_network_that_changes(train, tmp_path):
 
 
 def test_a_precision_that_this_processor_lacks(database, tmp_path, monkeypatch):
-    from r2plus1d.engines import openvino as engine
+    from r2plus1d.backends.openvino import engine
 
     monkeypatch.setitem(engine.CAPABILITIES, 'bf16', 'no processor has it')
     arguments = (

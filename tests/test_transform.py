@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import RecordError
-from r2plus1d.video import transform
+from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
+from r2plus1d.video.resize import crop_offsets, output_size, random_crop_offset
 
 
 def size(width, height, kind, short_edge=128, crop_size=112):
-    return transform.output_size(
+    return output_size(
         width=width,
         height=height,
         video_res_type=kind,
@@ -36,7 +37,7 @@ def test_halves_round_away_from_zero():
 
 def test_crops():
     def offsets(width, height, crops):
-        return transform.crop_offsets(width=width, height=height, crop_size=112, crops=crops)
+        return crop_offsets(width=width, height=height, crop_size=112, crops=crops)
 
     assert offsets(171, 128, 1) == [(8, 29)]
     assert offsets(171, 128, 3) == [(8, 0), (8, 29), (8, 59)]
@@ -46,30 +47,28 @@ def test_crops():
 
 def test_a_frame_smaller_than_the_crop_is_refused():
     with pytest.raises(RecordError, match='111 x 200 are smaller than the crop of 112'):
-        transform.crop_offsets(width=111, height=200, crop_size=112, crops=1)
+        crop_offsets(width=111, height=200, crop_size=112, crops=1)
     with pytest.raises(RecordError, match='200 x 111'):
         rng = np.random.default_rng(0)
-        transform.random_crop_offset(rng, width=200, height=111, crop_size=112)
+        random_crop_offset(rng, width=200, height=111, crop_size=112)
 
 
 def test_random_crops_reach_every_place():
     rng = np.random.default_rng(0)
-    places = {
-        transform.random_crop_offset(rng, width=12, height=11, crop_size=10) for _ in range(99)
-    }
+    places = {random_crop_offset(rng, width=12, height=11, crop_size=10) for _ in range(99)}
     assert places == {(top, left) for top in range(2) for left in range(3)}
 
 
 def test_normalize_is_the_float32_formula_bit_for_bit():
     levels = np.arange(256, dtype=np.uint8)
     pixels = np.broadcast_to(levels, (1, 3, 1, 1, 256))
-    mean, std = (np.array(n, np.float32) for n in (transform.RGB_MEAN, transform.RGB_STD))
+    mean, std = (np.array(n, np.float32) for n in (RGB_MEAN, RGB_STD))
     shape = (3, 1, 1, 1)
     expected = (pixels.astype(np.float32) - mean.reshape(shape)) * (
         np.float32(1) / std.reshape(shape)
     )
     for given in (pixels, pixels.astype(np.float32)):
-        result = transform.normalize(given, transform.RGB_MEAN, transform.RGB_STD)
+        result = normalize(given, RGB_MEAN, RGB_STD)
         assert result.dtype == np.float32
         np.testing.assert_array_equal(result, expected)
     assert not np.array_equal(expected[0, 0], (levels - np.float64(110.201)) / 58.1489)

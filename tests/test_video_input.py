@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from conftest import golden_cases, number_of
-from r2plus1d import from_options, options
+from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError, RecordError
+from r2plus1d.networks.input import XY, FlowSettings
+from r2plus1d.sources.sample import ClipReader, RecordNeeds
 from r2plus1d.video import flow
-from r2plus1d.video.assembly import normalize
-from r2plus1d.video.clips import read_clips
+from r2plus1d.video.clip import normalize
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
-from r2plus1d.video.reader import ClipReader, RecordNeeds
-from r2plus1d.video.settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
 
 # VideoInput's names of what the tools call otherwise
 RENAMED = {
@@ -23,12 +24,12 @@ NOT_FLAGS = {'get_rgb', 'get_optical_flow'}
 
 def settings_of(arguments):
     """ClipSettings from VideoInput's arguments, through the tools' own flags."""
-    groups = (options.DATABASE, options.NETWORK, options.CLIPS)
+    groups = (flags.DATABASE, flags.NETWORK, flags.CLIPS)
     argv = ['--test_data=unused']
     for name, value in arguments.items():
         if name not in NOT_FLAGS:
             argv.append(f'--{RENAMED.get(name, name)}={int(value)}')
-    return from_options.clip_settings(options.parse('', *groups, argv=argv))
+    return from_flags.clip_settings(flags.parse('', *groups, argv=argv))
 
 
 def records_of(case, golden, local=None):
@@ -217,12 +218,12 @@ def test_flow_of_a_known_motion():
     frames = np.stack([np.roll(ground, (i, 2 * i), (0, 1))[:112, :112] for i in range(5)])
     frames = np.repeat(frames[..., None], 3, axis=-1)
     for aggregate in (False, True):
-        what = flow.FlowSettings(gap=2, aggregate=aggregate)
+        what = FlowSettings(gap=2, aggregate=aggregate)
         settings = ClipSettings(length=2, rate=2, flow=what)
         assert settings.offsets == [0, 1, 2, 3, 4]
         data = flow.Flows(settings).clip(frames, range(5))
         assert data.shape == (2, 2, 112, 112)
-        mean, std = (np.array(n).reshape(2, 1, 1) for n in flow.XY)
+        mean, std = (np.array(n).reshape(2, 1, 1) for n in XY)
         inner = (data[:, 0] * std + mean)[:, 30:-30, 30:-30]
         np.testing.assert_allclose(np.median(inner, axis=(1, 2)), [4, 2], atol=0.1)
 
@@ -231,7 +232,7 @@ def test_flow_of_a_known_motion():
     ('data_type', 'channels'), [('xy', 2), ('xy_magnitude', 3), ('xy_gray', 3), ('xy_rgb', 5)]
 )
 def test_channels_of_flow(make_video, data_type, channels):
-    what = flow.FlowSettings(data_type=data_type)
+    what = FlowSettings(data_type=data_type)
     settings = ClipSettings(length=8, rate=1, flow=what, clips=2)
     data = read_clips(make_video(40), settings).pixels
     assert settings.channels == channels

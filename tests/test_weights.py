@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.models import unpickle, weights
-from r2plus1d.models.network import Network
-from r2plus1d.models.summary import parameter_shapes
+from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.weights import safe_pickle
+from r2plus1d.weights.files import load_parameters, read_pickle, save_pickle
+from r2plus1d.weights.match import fit_parameter, match_parameters
 
 GOLDEN_PICKLES = ('python2_flat', 'python2_protocol0', 'python2_protocol2')
 SMALL = Network('r2d', 10, clip_length=8, num_labels=5)
@@ -49,7 +52,7 @@ def assert_same(got, expected):
 
 @pytest.mark.parametrize('name', GOLDEN_PICKLES)
 def test_python2_pickles(golden, name):
-    blobs = weights.read_pickle(golden / 'pickles' / f'{name}.pkl')
+    blobs = read_pickle(golden / 'pickles' / f'{name}.pkl')
     expected = dict(np.load(golden / 'pickles' / 'expected.npz'))
     assert_same(blobs, {blob: expected.pop(blob) for blob in blobs})
     assert not expected
@@ -70,23 +73,23 @@ def test_python3_pickles(pickled, protocol, wrap):
         'single': np.zeros((), np.float32),
         'lr': np.float32(0.01),
     }
-    got = weights.read_pickle(pickled(wrap(blobs), protocol))
+    got = read_pickle(pickled(wrap(blobs), protocol))
     assert_same(got, {k: np.asarray(v, v.dtype.newbyteorder('=')) for k, v in blobs.items()})
 
 
 def test_names_of_numpy_2_are_read(pickled):
     raw = pickle.dumps(BLOBS, 2).replace(b'numpy.core.multiarray', b'numpy._core.multiarray')
-    assert_same(weights.read_pickle(pickled(raw)), BLOBS)
+    assert_same(read_pickle(pickled(raw)), BLOBS)
 
 
 def test_arrays_come_out_plain(pickled):
-    content = unpickle.load(pickled({'list': [BLOBS], 'pair': (1, BLOBS['conv1_w'])}))
+    content = safe_pickle.load(pickled({'list': [BLOBS], 'pair': (1, BLOBS['conv1_w'])}))
     assert type(content['list'][0]['conv1_w']) is type(content['pair'][1]) is np.ndarray
 
 
 def test_text_entries_are_left_out(pickled):
     path = pickled({**BLOBS, 'cfg': 'a text', 'names': np.array(['a', 'b']), 'none': None})
-    assert list(weights.read_pickle(path)) == list(BLOBS)
+    assert list(read_pickle(path)) == list(BLOBS)
 
 
 # What is refused
@@ -131,7 +134,7 @@ def test_globals_are_refused(pickled, module, name, inside):
     raw = call_of(module, name, b'/tmp/anything')
     raw = raw if inside == 'alone' else b'(dX\x01\x00\x00\x00b' + raw[:-1] + b's.'
     with pytest.raises(InputError, match=rf'refused: the pickle names {module}\.{name}'):
-        weights.read_pickle(pickled(raw))
+        read_pickle(pickled(raw))
 
 
 @pytest.mark.parametrize('protocol', range(pickle.HIGHEST_PROTOCOL + 1))
@@ -139,7 +142,7 @@ def test_nothing_in_a_pickle_is_run(pickled, tmp_path, protocol):
     marker = tmp_path / 'marker'
     path = pickled({**BLOBS, 'lr': Call(open, str(marker), 'w')}, protocol)
     with pytest.raises(InputError, match=r'refused: the pickle names (io|__builtin__)\.open'):
-        weights.read_pickle(path)
+        read_pickle(path)
     assert not marker.exists()
     pickle.loads(path.read_bytes())['lr'].close()  # an ordinary unpickler does run it
     assert marker.exists()
@@ -149,19 +152,19 @@ def test_shared_containers_do_not_grow_without_bound(pickled):
     content = [1]
     for _ in range(60):
         content = [content, content]
-    assert unpickle.load(pickled({'blobs': content}))['blobs'][1][0][1]
+    assert safe_pickle.load(pickled({'blobs': content}))['blobs'][1][0][1]
 
 
 def test_functions_take_no_attributes(pickled):
     raw = b'\x80\x02cnumpy.core.multiarray\nscalar\n}X\x01\x00\x00\x00aK\x01sb.'
     with pytest.raises(InputError, match='sets attributes of a function'):
-        unpickle.load(pickled(raw))
+        safe_pickle.load(pickled(raw))
 
 
 def test_other_codecs_are_refused(pickled):
     raw = b'c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR.'
     with pytest.raises(InputError, match="refused: codecs.encode to 'rot13'"):
-        unpickle.load(pickled(raw))
+        safe_pickle.load(pickled(raw))
 
 
 def test_persistent_ids_are_refused(pickled):
@@ -172,7 +175,7 @@ def test_persistent_ids_are_refused(pickled):
     raw = io.BytesIO()
     Pickler(raw, 2).dump(BLOBS)
     with pytest.raises(InputError, match="refused: .* an outside object 'outside'"):
-        unpickle.load(pickled(raw.getvalue()))
+        safe_pickle.load(pickled(raw.getvalue()))
 
 
 RECONSTRUCT, SCALAR = np.zeros(1).__reduce__()[0], np.float32(0).__reduce__()[0]
@@ -215,7 +218,7 @@ class Array:
 )
 def test_arrays_are_not_made_of_anything_but_numbers(pickled, content):
     with pytest.raises(InputError):
-        unpickle.load(pickled(content))
+        safe_pickle.load(pickled(content))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_arrays_are_not_made_of_anything_but_numbers(pickled, content):
 )
 def test_files_that_are_no_weights(pickled, raw, message):
     with pytest.raises(InputError, match=message):
-        weights.read_pickle(pickled(raw))
+        read_pickle(pickled(raw))
 
 
 def test_damaged_pickles_give_one_kind_of_error(pickled):
@@ -245,7 +248,7 @@ def test_damaged_pickles_give_one_kind_of_error(pickled):
             for _ in range(rng.randint(1, 4)):
                 damaged[rng.randrange(len(raw) // 2)] = rng.randrange(256)
             try:
-                weights.read_pickle(pickled(bytes(damaged[: rng.randrange(1, 2 * len(raw))])))
+                read_pickle(pickled(bytes(damaged[: rng.randrange(1, 2 * len(raw))])))
             except InputError as error:
                 assert str(error).isprintable()
 
@@ -256,14 +259,14 @@ def test_damaged_pickles_give_one_kind_of_error(pickled):
 def test_load_fills_a_network(pickled):
     shapes = parameter_shapes(SMALL)
     blobs = {name: np.full(shape, 0.5, np.float64) for name, shape in shapes.items()}
-    loaded = weights.load(pickled({'blobs': blobs}), 'pickle', SMALL)
+    loaded = load_parameters(pickled({'blobs': blobs}), 'pickle', SMALL)
     assert_same(loaded, {name: array.astype(np.float32) for name, array in blobs.items()})
 
 
 def test_what_is_saved_loads(tmp_path):
-    parameters = weights.random_parameters(SMALL, seed=1)
-    weights.save_pickle(tmp_path / 'small.pkl', parameters)
-    assert_same(weights.load(tmp_path / 'small.pkl', 'pickle', SMALL), parameters)
+    parameters = random_parameters(SMALL, seed=1)
+    save_pickle(tmp_path / 'small.pkl', parameters)
+    assert_same(load_parameters(tmp_path / 'small.pkl', 'pickle', SMALL), parameters)
     assert [path.name for path in tmp_path.iterdir()] == ['small.pkl']
 
 
@@ -274,7 +277,7 @@ def test_missing_and_misshapen_are_told_together():
         'last_out_L4_b': np.zeros(4),
     }
     with pytest.raises(InputError) as caught:
-        weights.match(blobs, SHAPES, source='file.pkl')
+        match_parameters(blobs, SHAPES, source='file.pkl')
     assert str(caught.value) == (
         'file.pkl does not hold this network: missing (1): last_out_L5_b; '
         'misshapen (2): conv1_w is 4x3x1x5x5, not 4x3x1x2x2, last_out_L5_w is 4x4, not 5x4; '
@@ -284,16 +287,18 @@ def test_missing_and_misshapen_are_told_together():
 
 def test_long_lists_are_cut():
     with pytest.raises(InputError, match=r'missing \(20\): b0, b1, .*, b7 and 12 more;'):
-        weights.match({'a': np.zeros(1)}, {f'b{i}': (1,) for i in range(20)}, source='file.pkl')
+        match_parameters({'a': np.zeros(1)}, {f'b{i}': (1,) for i in range(20)}, source='file.pkl')
 
 
 def test_unused_blobs_are_told(caplog):
-    weights.match({**BLOBS, 'lr': np.zeros(1), 'b_momentum': np.zeros(3)}, SHAPES, source='f.pkl')
+    match_parameters(
+        {**BLOBS, 'lr': np.zeros(1), 'b_momentum': np.zeros(3)}, SHAPES, source='f.pkl'
+    )
     assert caplog.messages == ['f.pkl: 2 blobs are not used: b_momentum, lr']
 
 
 def test_all_used_is_silent(caplog):
-    assert_same(weights.match(BLOBS, SHAPES, source='f.pkl'), BLOBS)
+    assert_same(match_parameters(BLOBS, SHAPES, source='f.pkl'), BLOBS)
     assert not caplog.messages
 
 
@@ -302,19 +307,19 @@ def test_all_used_is_silent(caplog):
 def test_nan_is_refused(value):
     broken = {**BLOBS, 'last_out_L5_b': np.array([0, 1, value, 3, 4], np.float64)}
     with pytest.raises(InputError, match='NaN or infinite values in last_out_L5_b'):
-        weights.match(broken, SHAPES, source='f.pkl')
+        match_parameters(broken, SHAPES, source='f.pkl')
 
 
 def test_fc_fits_a_pointwise_convolution():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    fitted = weights.fit(array, (2, 3, 1, 1, 1))
+    fitted = fit_parameter(array, (2, 3, 1, 1, 1))
     assert fitted.shape == (2, 3, 1, 1, 1)
     assert np.array_equal(fitted.ravel(), array.ravel())
 
 
 def test_2d_kernel_is_inflated():
     kernel = np.random.default_rng(0).random((2, 3, 3, 3)).astype(np.float32)
-    inflated = weights.fit(kernel, (2, 3, 4, 3, 3))
+    inflated = fit_parameter(kernel, (2, 3, 4, 3, 3))
     assert inflated.shape == (2, 3, 4, 3, 3)
     assert inflated.dtype == np.float32
     for t in range(4):
@@ -333,19 +338,19 @@ def test_2d_kernel_is_inflated():
     ],
 )
 def test_other_shapes_do_not_fit(have, want):
-    assert weights.fit(np.zeros(have), want) is None
+    assert fit_parameter(np.zeros(have), want) is None
 
 
 def test_old_names_of_the_multi_label_head():
     shapes = {'pred_logit_w': (5,), 'pred_logit_b': (5,)}
     old = {'pred_logit_L5_w': np.ones(5, np.float32), 'pred_logit_L5_b': np.zeros(5, np.float32)}
-    fitted = weights.match(old, shapes, source='f.pkl')
+    fitted = match_parameters(old, shapes, source='f.pkl')
     assert fitted['pred_logit_w'].tolist() == [1] * 5
     assert fitted['pred_logit_b'].tolist() == [0] * 5
 
 
 def test_load_refuses_what_is_not_there(tmp_path):
     with pytest.raises(InputError, match='absent.pkl: no such weight file'):
-        weights.load(tmp_path / 'absent.pkl', 'pickle', SMALL)
+        load_parameters(tmp_path / 'absent.pkl', 'pickle', SMALL)
     with pytest.raises(InputError, match='db_type is lmdb; known: pickle, minidb'):
-        weights.load(tmp_path / 'absent.pkl', 'lmdb', SMALL)
+        load_parameters(tmp_path / 'absent.pkl', 'lmdb', SMALL)

@@ -10,13 +10,11 @@ import r2plus1d
 from conftest import ROOT
 
 NEED_CAFFE2 = (
-    'r2plus1d.models.layers',
-    'r2plus1d.models.minidb',
-    'r2plus1d.engines.caffe2',
-    'r2plus1d.engines.replicas',
+    'r2plus1d.backends.caffe2.',
+    'r2plus1d.weights.minidb',
     'r2plus1d.training.',
 )
-OTHER_ENGINES = ('r2plus1d.engines.',)
+OTHER_ENGINES = ('r2plus1d.backends.pytorch.', 'r2plus1d.backends.openvino.')
 BLOCKED = 'import runpy, sys; sys.modules["caffe2"] = None; sys.argv = sys.argv[1:]\n'
 
 

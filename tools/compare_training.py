@@ -4,16 +4,17 @@ import csv
 import math
 import pathlib
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.cli import flags, from_flags
+from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
-from r2plus1d.models import summary
-from r2plus1d.models.zoo import ARCHITECTURES, C3D
+from r2plus1d.networks import cost
+from r2plus1d.networks.zoo import ARCHITECTURES, C3D
 
 COMPARISON = {
-    'runs': (pathlib.Path, options.REQUIRED, 'folder with a folder named after each network'),
+    'runs': (pathlib.Path, flags.REQUIRED, 'folder with a folder named after each network'),
 }
 # All flags of a network but its name, which is the folder's
-SAME = {name: option for name, option in options.NETWORK.items() if name != 'model_name'}
+SAME = {name: option for name, option in flags.NETWORK.items() if name != 'model_name'}
 HEADER = (
     'network', 'params (M)', 'GLOPs', 'epochs', 'train loss', 'train clip', 'test clip',
     'test video',
@@ -21,7 +22,7 @@ HEADER = (
 
 
 def main():
-    args = options.parse(__doc__, COMPARISON, SAME)
+    args = flags.parse(__doc__, COMPARISON, SAME)
     lines = [row(log, network, args) for network, log in logs(args.runs)]
     for line in (HEADER, ['---'] * len(HEADER), *sorted(lines, key=by_accuracy)):
         print(f'| {" | ".join(line)} |')
@@ -50,7 +51,7 @@ def row(log, name, args):
     if not epochs:
         raise InputError(f'{log} has no epochs yet')
     args.model_name = name
-    multiply_adds, parameters = summary.totals(from_options.network(args))
+    multiply_adds, parameters = cost.totals(from_flags.network(args))
     last = epochs[-1]
     columns = ('train_loss', 'train_accuracy', 'test_clip', 'test_top1')
     try:
@@ -64,4 +65,4 @@ def row(log, name, args):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

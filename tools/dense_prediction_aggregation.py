@@ -2,31 +2,32 @@
 
 import pathlib
 
-from r2plus1d import cli, options
-from r2plus1d.evaluation import feature_files
-from r2plus1d.evaluation.dense import VideoSums
-from r2plus1d.evaluation.files import read_class_names
-from r2plus1d.evaluation.video_scores import require_names, require_place, write_predictions
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
+from r2plus1d.evaluation.predictions import require_names, require_place, write_predictions
+from r2plus1d.evaluation.video_sums import VideoSums
+from r2plus1d.features import read
+from r2plus1d.results.class_names import read_class_names
 
 AGGREGATION = {
     'input_dir': (
         pathlib.Path,
-        options.REQUIRED,
-        f'folder of feature files: {feature_files.LOOKED_FOR}',
+        flags.REQUIRED,
+        f'folder of feature files: {read.LOOKED_FOR}',
     ),
-    'output_clip_accuracy': (options.bit, True, '0: leave the clip accuracy out'),
-    'max_clip': (options.integer(0), 0, 'clips of a video in its sum, the first met; 0: all'),
+    'output_clip_accuracy': (flag_types.bit, True, '0: leave the clip accuracy out'),
+    'max_clip': (flag_types.integer(0), 0, 'clips of a video in its sum, the first met; 0: all'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
-    'top_k': (options.integer(1), 5, 'classes of a video in the output'),
+    'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
     'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
 }
 
 
 def main():
-    args = options.parse(__doc__, AGGREGATION)
+    args = flags.parse(__doc__, AGGREGATION)
     require_place(args.output)
     require_names(args.labels)
-    paths = feature_files.find(args.input_dir)
+    paths = read.find(args.input_dir)
     sums = VideoSums()
     for path in paths:
         add(sums, path, args)
@@ -39,7 +40,7 @@ def main():
 
 def add(sums, path, args):
     """Add the file at `path` and print its own accuracy."""
-    file = feature_files.read_features(path)
+    file = read.read_features(path)
     sums.add(file, args.max_clip)
     alone = VideoSums()
     alone.add(file, args.max_clip)
@@ -52,4 +53,4 @@ def accuracy(sums, args):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -4,12 +4,14 @@ import argparse
 import logging
 import pathlib
 
-from r2plus1d import cli, options
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation import feature_files, fusion
-from r2plus1d.evaluation.dense import VideoSums
-from r2plus1d.evaluation.files import read_class_names
-from r2plus1d.evaluation.video_scores import require_names, require_place, write_predictions
+from r2plus1d.evaluation import fusion
+from r2plus1d.evaluation.predictions import require_names, require_place, write_predictions
+from r2plus1d.evaluation.video_sums import VideoSums
+from r2plus1d.features import read
+from r2plus1d.results.class_names import read_class_names
 
 log = logging.getLogger(__name__)
 
@@ -34,19 +36,19 @@ def _alpha(text):
 
 
 FUSION = {
-    'input_dir1': (pathlib.Path, options.REQUIRED, 'folder of feature files of one network'),
-    'input_dir2': (pathlib.Path, options.REQUIRED, 'folder of feature files of the other'),
-    'file_count': (options.integer(1), 10, 'files of each: names end in _1.pkl to _N.pkl'),
+    'input_dir1': (pathlib.Path, flags.REQUIRED, 'folder of feature files of one network'),
+    'input_dir2': (pathlib.Path, flags.REQUIRED, 'folder of feature files of the other'),
+    'file_count': (flag_types.integer(1), 10, 'files of each: names end in _1.pkl to _N.pkl'),
     'alpha': (alphas, '0.5', 'weight of the first; several between commas, or sweep'),
     'plot': (pathlib.Path, None, 'PNG of the accuracies over several alphas'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video, of the best alpha'),
-    'top_k': (options.integer(1), 5, 'classes of a video in the output'),
+    'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
     'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
 }
 
 
 def main():
-    args = options.parse(__doc__, FUSION)
+    args = flags.parse(__doc__, FUSION)
     folders = args.input_dir1, args.input_dir2
     require_place(args.output)
     require_place(args.plot)
@@ -55,7 +57,7 @@ def main():
         raise InputError(f'plot is {args.plot}; its name has to end in .png')
     if args.plot and len(args.alpha) == 1:
         raise InputError(f'alpha is {args.alpha[0]:g} alone; a plot needs several, or sweep')
-    files = [feature_files.find_numbered(folder, args.file_count) for folder in folders]
+    files = [read.find_numbered(folder, args.file_count) for folder in folders]
     for folder, numbered in zip(folders, files):
         report_absent(folder, numbered, args.file_count)
     sides = fusion.match(*[summed(numbered.values()) for numbered in files], folders)
@@ -70,7 +72,7 @@ def main():
 def summed(paths):
     sums = VideoSums()
     for path in paths:
-        sums.add(feature_files.read_features(path))
+        sums.add(read.read_features(path))
     return sums
 
 
@@ -108,4 +110,4 @@ def report_accuracies(sides, args):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -8,13 +8,14 @@ import logging
 import math
 import pathlib
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation import extract
-from r2plus1d.evaluation.feature_output import FeatureOutput
-from r2plus1d.evaluation.store import Store
-from r2plus1d.video.grouped_reader import GroupedReader
-from r2plus1d.video.video_files import SUFFIXES, Stride, VideoFiles, find_videos
+from r2plus1d.features import extract
+from r2plus1d.features.publish import FeatureOutput
+from r2plus1d.features.store import Store
+from r2plus1d.sources.file_source import SUFFIXES, Stride, VideoFiles, find_videos
+from r2plus1d.sources.grouped import GroupedReader
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ def stride(text):
     """An argparse type: frames, or seconds with an s behind them."""
     try:
         if text.endswith('s'):
-            return Stride(seconds=options.number(text[:-1]))
-        return Stride(frames=options.integer(1)(text))
+            return Stride(seconds=flag_types.number(text[:-1]))
+        return Stride(frames=flag_types.integer(1)(text))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f'{text!r} is neither frames, such as 8, nor seconds, such as 0.5s'
@@ -39,18 +40,18 @@ EXTRACTION = {
         'features.pickle beside test_data, or here with videos, when left out',
     ),
     'output_format': (
-        options.one_of('pickle', 'npy'),
+        flag_types.one_of('pickle', 'npy'),
         'pickle',
         'a file for all, or a folder of .npy files',
     ),
-    'overwrite': (options.bit, False, '1: begin again, and replace what is there'),
+    'overwrite': (flag_types.bit, False, '1: begin again, and replace what is there'),
     'if_different': (
-        options.one_of('fail', 'replace'),
+        flag_types.one_of('fail', 'replace'),
         'fail',
         'what becomes of an output that was made with other arguments',
     ),
     'videos': (
-        options.paths,
+        flag_types.paths,
         None,
         'instead of test_data: files, folders, .txt lists of paths; '
         f'in folders, files that end in {", ".join(SUFFIXES)}',
@@ -61,22 +62,26 @@ EXTRACTION = {
         "with videos, from one clip's first frame to the next one's: 8, or 0.5s; "
         'clips follow each other when left out',
     ),
-    'num_iterations': (options.integer(-1), -1, 'batches to run; -1: the whole database'),
-    'get_start_frame': (options.bit, False, '1: start_frame is extracted too'),
-    'sanity_check': (options.bit, False, '1: print the clip accuracy, from softmax and label'),
-    'list_blobs': (options.bit, False, '1: list what features can ask for, with shapes, and end'),
-    'stats': (options.bit, False, '1: print how many frames were decoded and converted'),
-    'max_failures': (options.integer(0), 0, 'exit status 3 if more records fail'),
-    'display_iter': (options.integer(1), 10, 'batches between two lines of progress in a log'),
+    'num_iterations': (flag_types.integer(-1), -1, 'batches to run; -1: the whole database'),
+    'get_start_frame': (flag_types.bit, False, '1: start_frame is extracted too'),
+    'sanity_check': (flag_types.bit, False, '1: print the clip accuracy, from softmax and label'),
+    'list_blobs': (
+        flag_types.bit,
+        False,
+        '1: list what features can ask for, with shapes, and end',
+    ),
+    'stats': (flag_types.bit, False, '1: print how many frames were decoded and converted'),
+    'max_failures': (flag_types.integer(0), 0, 'exit status 3 if more records fail'),
+    'display_iter': (flag_types.integer(1), 10, 'batches between two lines of progress in a log'),
 }
 GROUPS = (
     EXTRACTION,
-    options.DATABASE,
-    options.WEIGHTS,
-    options.NETWORK,
-    options.CLIPS,
-    options.ENGINE,
-    options.DEVICES,
+    flags.DATABASE,
+    flags.WEIGHTS,
+    flags.NETWORK,
+    flags.CLIPS,
+    flags.ENGINE,
+    flags.DEVICES,
 )
 DEFAULTS = {
     'test_data': None,
@@ -99,15 +104,15 @@ OF_DATABASES = {
 
 
 def main():
-    args = options.parse(__doc__, *GROUPS, **DEFAULTS)
-    model = from_options.take_onnx(args)
-    network = from_options.network(args)
+    args = flags.parse(__doc__, *GROUPS, **DEFAULTS)
+    model = from_flags.take_onnx(args)
+    network = from_flags.network(args)
     if args.list_blobs:
         return list_blobs(network, model)
     features = wanted(args)
     columns = extract.columns(network, features)
     check(args, features, model)
-    devices = from_options.devices(args)
+    devices = from_flags.devices(args)
     settings = extract.ExtractionSettings(
         batch_size=args.batch_size * len(devices.ids),
         threads=args.num_decode_threads,
@@ -127,7 +132,7 @@ def main():
             log.info('%s is complete already; --overwrite=1 begins again', output.path)
         else:
             store = stack.enter_context(store_of(output, columns, source, settings, arguments))
-            run(args, engine, source, store, settings)
+            fill(args, engine, source, store, settings)
             totals = output.finish(store, arguments)
     return report(args, output, columns, totals)
 
@@ -168,9 +173,9 @@ def check(args, features, model):
     if network_blobs(features) and args.load_model_path is None:
         raise InputError('load_model_path is not given; the network needs its weights')
     if model:
-        from r2plus1d.engines import onnx  # there, as the model has been read
+        from r2plus1d.weights import onnx_file
 
-        onnx.require_outputs(model, network_blobs(features))
+        onnx_file.require_outputs(model, network_blobs(features))
 
 
 def network_blobs(features):
@@ -187,17 +192,17 @@ def output_path(args):
 def open_source(args, batch_size, features):
     limit = None if args.num_iterations < 0 else args.num_iterations * batch_size
     if args.videos:
-        settings = from_options.clip_settings(args, decode_type='frame', clips=1)
+        settings = from_flags.clip_settings(args, decode_type='frame', clips=1)
         step = args.stride or Stride(frames=settings.required)
         return VideoFiles(
             find_videos(args.videos), settings, step, threads=args.num_decode_threads, limit=limit
         )
-    needs = from_options.record_needs(args)
+    needs = from_flags.record_needs(args)
     if 'video_id' in features:
         needs = dataclasses.replace(needs, video_id=True)
     if not args.sanity_check and not args.multi_label:
         needs = dataclasses.replace(needs, num_labels=None)  # other classes than the weights'
-    return GroupedReader(args.test_data, from_options.clip_settings(args), needs, limit=limit)
+    return GroupedReader(args.test_data, from_flags.clip_settings(args), needs, limit=limit)
 
 
 @contextlib.contextmanager
@@ -206,9 +211,9 @@ def engine_of(args, network, model, outputs):
     if not outputs:
         yield None
         return
-    loaded = from_options.load_weights(args, network, model)
+    loaded = from_flags.load_weights(args, network, model)
     is_onnx = model is not None
-    with from_options.engine(args, network, outputs, from_onnx=is_onnx) as engine:
+    with from_flags.engine(args, network, outputs, from_onnx=is_onnx) as engine:
         engine.load(loaded)
         yield engine
 
@@ -243,7 +248,7 @@ def store_of(output, columns, source, settings, arguments):
     return store
 
 
-def run(args, engine, source, store, settings):
+def fill(args, engine, source, store, settings):
     """Fill the store; an interruption says how to go on."""
     if engine:
         log.info('%s, %s in %s', engine.network.name, engine.name, engine.precision)
@@ -272,8 +277,8 @@ def report(args, output, columns, totals):
     print(output.path)
     if totals.failed:
         log.warning('%d failed, listed in %s', totals.failed, output.beside('failures.csv'))
-    return cli.TOO_MANY_FAILURES if totals.failed > args.max_failures else 0
+    return TOO_MANY_FAILURES if totals.failed > args.max_failures else 0
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -2,25 +2,26 @@
 
 import pathlib
 
-from r2plus1d import cli, options
-from r2plus1d.models import weights
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import run
+from r2plus1d.weights.files import halved, read_blobs, save_pickle, without_solver
 
 OPTIONS = {
-    'load_model_path': (pathlib.Path, options.REQUIRED, 'model that training saved'),
-    'save_model_path': (pathlib.Path, options.REQUIRED, 'pickle to write'),
-    'db_type': (options.one_of('minidb'), 'minidb', 'kind of model file'),
-    'half': (options.bit, False, '1: store floats in 16 bits, half the size'),
+    'load_model_path': (pathlib.Path, flags.REQUIRED, 'model that training saved'),
+    'save_model_path': (pathlib.Path, flags.REQUIRED, 'pickle to write'),
+    'db_type': (flag_types.one_of('minidb'), 'minidb', 'kind of model file'),
+    'half': (flag_types.bit, False, '1: store floats in 16 bits, half the size'),
 }
 
 
 def main():
-    args = options.parse(__doc__, OPTIONS)
-    blobs = weights.without_solver(weights.read_file(args.load_model_path, args.db_type))
+    args = flags.parse(__doc__, OPTIONS)
+    blobs = without_solver(read_blobs(args.load_model_path, args.db_type))
     if args.half:
-        blobs = weights.halved(blobs)
-    weights.save_pickle(args.save_model_path, blobs)
+        blobs = halved(blobs)
+    save_pickle(args.save_model_path, blobs)
     print(f'{len(blobs)} blobs in {args.save_model_path}')
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

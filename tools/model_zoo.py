@@ -8,13 +8,20 @@ Examples:
 
 import pathlib
 
-from r2plus1d import cli, options
-from r2plus1d.models import download, summary, zoo
+from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli.main import FAILED, run
+from r2plus1d.networks import cost
+from r2plus1d.networks.published import PUBLISHED, TABLE_2, TABLE_5
+from r2plus1d.weights import download
 
 ADDRESS = 'https://www.dropbox.com/s/{key}/{name}.pkl?dl=1'
 OPTIONS = {
-    'check': (options.bit, False, '1, or --check alone: fail if our figures are not the published'),
-    'download': (options.one_of(*zoo.PUBLISHED), None, 'fetch these weights and print their path'),
+    'check': (
+        flag_types.bit,
+        False,
+        '1, or --check alone: fail if our figures are not the published',
+    ),
+    'download': (flag_types.one_of(*PUBLISHED), None, 'fetch these weights and print their path'),
     'cache': (pathlib.Path, None, 'for weights; R2PLUS1D_CACHE or ~/.cache/r2plus1d if absent'),
     'mirror': (str, None, f'where the files are, if not at {ADDRESS}'),
 }  # fmt: skip
@@ -29,7 +36,7 @@ UNPUBLISHED = '-'
 
 def ours(row):
     """(10^9 multiply-adds of a clip, 10^6 parameters) of the network that we build for a row."""
-    multiply_adds, parameters = summary.totals(download.network_of(row))
+    multiply_adds, parameters = cost.totals(download.network_of(row))
     return multiply_adds / 1e9, parameters / 1e6
 
 
@@ -64,36 +71,36 @@ def _padded(adjust, column):
 
 
 def print_zoo():
-    print_table('Table 2: trained from scratch, tested on 10 clips a video', zoo.TABLE_2)
-    print_table('Table 5: deeper networks and longer clips, tested densely', zoo.TABLE_5)
+    print_table('Table 2: trained from scratch, tested on 10 clips a video', TABLE_2)
+    print_table('Table 5: deeper networks and longer clips, tested densely', TABLE_5)
     print('Weights')
-    for row in zoo.PUBLISHED.values():
+    for row in PUBLISHED.values():
         print(row.name, row.link)
 
 
 def check():
     """Print the rows that disagree and how many do not; return the exit status."""
-    every = zoo.TABLE_2 + zoo.TABLE_5
+    every = TABLE_2 + TABLE_5
     wrong = [row for row in every if not agrees(row)]
     for row in wrong:
         glops, params = ours(row)
         print(f'{row.name}: {row.glops} GLOPs published, {glops:.3f} ours; ', end='')
         print(f'params {row.params} published, {params:.3f} ours')
     print(f'{len(every) - len(wrong)} of {len(every)} rows agree')
-    return cli.FAILED if wrong else 0
+    return FAILED if wrong else 0
 
 
 def main():
-    args = options.parse(__doc__.splitlines()[0], OPTIONS)
+    args = flags.parse(__doc__.splitlines()[0], OPTIONS)
     if args.check:
         return check()
     if args.download:
         folder = args.cache or download.cache_folder()
-        print(download.fetch(zoo.PUBLISHED[args.download], folder, mirror=args.mirror))
+        print(download.fetch(PUBLISHED[args.download], folder, mirror=args.mirror))
     else:
         print_zoo()
     return 0
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -5,66 +5,73 @@ import logging
 import math
 import pathlib
 
-from r2plus1d import cli, from_options, options
-from r2plus1d.engines import Devices, EngineSettings, open_engine, require, require_onnx
+from r2plus1d.backends.choose import EngineSettings, open_engine, require
+from r2plus1d.backends.installed import require_onnx
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.files import read_class_names
-from r2plus1d.evaluation.progress import Progress
-from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_video
-from r2plus1d.models import weights
+from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.progress import Progress
+from r2plus1d.weights.files import load_parameters
 
 log = logging.getLogger(__name__)
 
 ENDING = '_int8.onnx'
 TOP_K = 5
-DATABASE = {name: options.DATABASE[name] for name in ('use_local_file', 'num_decode_threads')}
+DATABASE = {name: flags.DATABASE[name] for name in ('use_local_file', 'num_decode_threads')}
 CALIBRATION = {
     'calibration_data': (
         pathlib.Path,
-        options.REQUIRED,
+        flags.REQUIRED,
         'LMDB of videos like those that the network is for, from its training set',
     ),
-    'calibration_clips': (options.integer(1), 300, 'about so many, of videos spread over it'),
+    'calibration_clips': (flag_types.integer(1), 300, 'about so many, of videos spread over it'),
     'test_data': (
         pathlib.Path,
         None,
         'LMDB on which fp32 and int8 are compared; calibration_data, which flatters, if left out',
     ),
-    'test_videos': (options.integer(0), 100, 'spread over test_data; 0: all'),
+    'test_videos': (flag_types.integer(0), 100, 'spread over test_data; 0: all'),
 }
 
 
 def main():
     require_onnx()
     require('openvino')
-    from r2plus1d.engines import calibrate, onnx, onnx_output
+    from r2plus1d.backends.openvino import quantize
+    from r2plus1d.cli import onnx_output
+    from r2plus1d.weights import onnx_file
 
-    groups = (options.WEIGHTS, options.NETWORK, options.CLIPS, DATABASE, CALIBRATION, options.ONNX)
-    args = options.parse(__doc__, *groups)
+    groups = (flags.WEIGHTS, flags.NETWORK, flags.CLIPS, DATABASE, CALIBRATION, flags.ONNX)
+    args = flags.parse(__doc__, *groups)
     args.get_video_id = False
-    calibrate.require()
-    network, path = from_options.network(args), onnx_output.path_of(args, ENDING)
+    quantize.require()
+    network, path = from_flags.network(args), onnx_output.path_of(args, ENDING)
     outputs = onnx_output.wanted(args, network)
     if network.prediction not in outputs:
         raise InputError(f'features leaves out {network.prediction}, which is compared')
     names = read_class_names(args.labels, args.num_labels)
     metadata = onnx_output.described(args, network, names)
-    parameters = weights.load(args.load_model_path, args.db_type, network)
+    parameters = load_parameters(args.load_model_path, args.db_type, network)
     test_data = args.test_data or args.calibration_data
     with open_spread(args, test_data, args.test_videos or None) as reader:
         clips = calibration_clips(args)
-        model = calibrate.quantize(network, parameters, clips, outputs, metadata=metadata)
-        onnx.save(model, path)
+        model = quantize.quantize(network, parameters, clips, outputs, metadata=metadata)
+        onnx_file.save(model, path)
         print(*onnx_output.summary(path, network, model), sep='\n')
-        failed = compare(reader, network, {'fp32': parameters, 'int8': onnx.read(path)}, test_data)
+        failed = compare(
+            reader, network, {'fp32': parameters, 'int8': onnx_file.read(path)}, test_data
+        )
     if failed:
-        log.warning('exit status %d: %d videos were not compared', cli.TOO_MANY_FAILURES, failed)
-        return cli.TOO_MANY_FAILURES
+        log.warning('exit status %d: %d videos were not compared', TOO_MANY_FAILURES, failed)
+        return TOO_MANY_FAILURES
     return 0
 
 
 def open_spread(args, path, videos):
-    return from_options.open_reader(args, args.num_decode_threads, path=path, spread=videos)
+    return from_flags.open_reader(args, args.num_decode_threads, path=path, spread=videos)
 
 
 def calibration_clips(args):
@@ -138,4 +145,4 @@ def opened(network, precision, source):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -2,22 +2,24 @@
 
 import pathlib
 
-from r2plus1d import cli, from_options, options
-from r2plus1d.models import weights
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import run
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.weights.files import save_pickle
 
 OUTPUT = {
-    'save_model_path': (pathlib.Path, options.REQUIRED, 'pickle to write'),
-    'seed': (options.integer(0), 0, 'of the random numbers'),
+    'save_model_path': (pathlib.Path, flags.REQUIRED, 'pickle to write'),
+    'seed': (flag_types.integer(0), 0, 'of the random numbers'),
 }
 
 
 def main():
-    args = options.parse(__doc__, options.NETWORK, OUTPUT)
-    network = from_options.network(args)
-    parameters = weights.random_parameters(network, args.seed)
-    weights.save_pickle(args.save_model_path, parameters)
+    args = flags.parse(__doc__, flags.NETWORK, OUTPUT)
+    network = from_flags.network(args)
+    parameters = random_parameters(network, args.seed)
+    save_pickle(args.save_model_path, parameters)
     print(f'{network.name}: {len(parameters)} random blobs in {args.save_model_path}')
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -6,13 +6,15 @@ Example:
 
 import json
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.backends.caffe2.schema import schema
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
-from r2plus1d.models import summary
+from r2plus1d.networks import cost
 
 SHOW = {
-    'json': (options.bit, False, '1, or --json alone: the graph and its parameters as JSON'),
-    'training': (options.bit, False, '1: the graph as it is trained (with --json)'),
+    'json': (flag_types.bit, False, '1, or --json alone: the graph and its parameters as JSON'),
+    'training': (flag_types.bit, False, '1: the graph as it is trained (with --json)'),
 }
 HEADER = ('blob', 'operator', 'clip', 'parameters', 'multiply-adds')
 LAYOUT = '{:<32} {:<16} {:>15} {:>12} {:>15}'
@@ -28,24 +30,24 @@ def as_json(network, training):
         'num_channels': network.num_channels,
         'num_labels': network.num_labels,
     }
-    return json.dumps({**settings, **summary.schema(network, training=training)})
+    return json.dumps({**settings, **schema(network, training=training)})
 
 
 def print_table(network):
     print(LAYOUT.format(*HEADER))
-    for row in summary.rows(network):
+    for row in cost.rows(network):
         shape = 'x'.join(map(str, row.shape)) or '-'
         costs = [f'{n:,}' if n else '' for n in (row.parameters, row.multiply_adds)]
         print(LAYOUT.format(row.blob, row.operator, shape, *costs).rstrip())
-    multiply_adds, parameters = summary.totals(network)
+    multiply_adds, parameters = cost.totals(network)
     print(f'FLOPs: {multiply_adds / 1e9:.3f}, params: {parameters / 1e6:.3f}')
 
 
 def main():
-    args = options.parse(__doc__.splitlines()[0], options.NETWORK, SHOW)
+    args = flags.parse(__doc__.splitlines()[0], flags.NETWORK, SHOW)
     if args.training and not args.json:
         raise InputError('training is 1 without --json; the table is of the inference network')
-    network = from_options.network(args)
+    network = from_flags.network(args)
     if args.json:
         print(as_json(network, args.training))
     else:
@@ -53,4 +55,4 @@ def main():
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

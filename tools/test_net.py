@@ -3,17 +3,18 @@
 import logging
 import pathlib
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import INTERRUPTED, TOO_MANY_FAILURES, run
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.evaluation.files import read_class_names
-from r2plus1d.models import summary
+from r2plus1d.networks import cost
+from r2plus1d.results.class_names import read_class_names
 
 log = logging.getLogger(__name__)
 
 SCORING = {
-    'num_iter': (options.integer(0), 0, 'batches to run; 0: the whole database'),
-    'top_k': (options.integer(1), 5, 'k of the second video accuracy'),
-    'aggregation': (options.AGGREGATION, 'mean', 'over the clips of a video'),
+    'num_iter': (flag_types.integer(0), 0, 'batches to run; 0: the whole database'),
+    'top_k': (flag_types.integer(1), 5, 'k of the second video accuracy'),
+    'aggregation': (flags.AGGREGATION, 'mean', 'over the clips of a video'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
     'labels': (
         pathlib.Path,
@@ -25,36 +26,36 @@ SCORING = {
         None,
         'CSV of failed records; failures.csv beside --output if left out',
     ),
-    'max_failures': (options.integer(0), 0, 'exit status 3 if more records fail'),
+    'max_failures': (flag_types.integer(0), 0, 'exit status 3 if more records fail'),
     'on_error': (
-        options.one_of('continue', 'fail'),
+        flag_types.one_of('continue', 'fail'),
         'continue',
         'what a failed record ends: nothing, or the run',
     ),
-    'display_iter': (options.integer(1), 10, 'batches between two lines of progress in a log'),
+    'display_iter': (flag_types.integer(1), 10, 'batches between two lines of progress in a log'),
 }
 GROUPS = (
-    options.DATABASE,
-    options.WEIGHTS,
-    options.NETWORK,
-    options.CLIPS,
-    options.ENGINE,
-    options.DEVICES,
+    flags.DATABASE,
+    flags.WEIGHTS,
+    flags.NETWORK,
+    flags.CLIPS,
+    flags.ENGINE,
+    flags.DEVICES,
     SCORING,
 )
 
 
 def main():
-    args = options.parse(__doc__, *GROUPS)
-    onnx_model = from_options.take_onnx(args)
-    network, clips = from_options.network(args), from_options.clip_settings(args)
-    devices = from_options.devices(args)
+    args = flags.parse(__doc__, *GROUPS)
+    onnx_model = from_flags.take_onnx(args)
+    network, clips = from_flags.network(args), from_flags.clip_settings(args)
+    devices = from_flags.devices(args)
     settings = evaluation_settings(args, args.batch_size * len(devices.ids), onnx_model)
-    weights = from_options.load_weights(args, network, onnx_model)
+    weights = from_flags.load_weights(args, network, onnx_model)
     limit = args.num_iter * settings.batch_size or None
     with (
-        from_options.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
-        from_options.engine(
+        from_flags.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
+        from_flags.engine(
             args, network, [network.prediction], from_onnx=onnx_model is not None
         ) as engine,
     ):
@@ -92,17 +93,17 @@ def report(result, network, max_failures, settings):
     if result.failed:
         log.warning('%d failed, listed in %s', result.failed, settings.failures)
     if result.failed > max_failures:
-        log.warning('exit status %d: max_failures is %d', cli.TOO_MANY_FAILURES, max_failures)
+        log.warning('exit status %d: max_failures is %d', TOO_MANY_FAILURES, max_failures)
     if not result.scored:
         log.warning('no video was scored: the accuracies below say nothing')
-    multiply_adds, parameters = summary.totals(network)
+    multiply_adds, parameters = cost.totals(network)
     print(f'videos: {result.records}, scored: {result.scored}, failed: {result.failed}')
     print(f'Test accuracy: {result.score}')
     print(f'FLOPs: {multiply_adds / 1e9:.3f}, params: {parameters / 1e6:.3f}')
     if result.ended == 'interrupted':
-        return cli.INTERRUPTED
-    return cli.TOO_MANY_FAILURES if result.ended or result.failed > max_failures else 0
+        return INTERRUPTED
+    return TOO_MANY_FAILURES if result.ended or result.failed > max_failures else 0
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -9,41 +9,51 @@ import pathlib
 
 import numpy as np
 
-from r2plus1d import cli, from_options, options
+from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli.main import run
+from r2plus1d.devices import Shard
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.models.summary import parameter_shapes
-from r2plus1d.training.data import Shard, TrainingData
+from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
 TRAINING = {
-    'train_data': (pathlib.Path, options.REQUIRED, 'LMDB of videos to train on'),
-    'epoch_size': (options.integer(1), 110000, 'clips of an epoch, over all devices'),
-    'num_epochs': (options.integer(1), 50, 'epochs in all'),
-    'base_learning_rate': (options.number, 0.003, 'of one device; times the number of devices'),
-    'weight_decay': (options.number_from_0, 0.005, 'L2 penalty of the weights'),
-    'step_epoch': (options.number, 10, 'epochs after which the rate is multiplied by gamma'),
-    'gamma': (options.number, 0.1, 'factor of the learning rate'),
+    'train_data': (pathlib.Path, flags.REQUIRED, 'LMDB of videos to train on'),
+    'epoch_size': (flag_types.integer(1), 110000, 'clips of an epoch, over all devices'),
+    'num_epochs': (flag_types.integer(1), 50, 'epochs in all'),
+    'base_learning_rate': (flag_types.number, 0.003, 'of one device; times the number of devices'),
+    'weight_decay': (flag_types.number_from_0, 0.005, 'L2 penalty of the weights'),
+    'step_epoch': (flag_types.number, 10, 'epochs after which the rate is multiplied by gamma'),
+    'gamma': (flag_types.number, 0.1, 'factor of the learning rate'),
     'pretrained_model': (pathlib.Path, None, 'weights, or a checkpoint ..._N.mdl, to begin from'),
-    'is_checkpoint': (options.bit, True, '1: continue from ..._N.mdl; 0: only take its weights'),
+    'is_checkpoint': (flag_types.bit, True, '1: continue from ..._N.mdl; 0: only take its weights'),
     'file_store_path': (pathlib.Path, pathlib.Path(), 'folder of checkpoints and the log'),
-    'cudnn_workspace_limit_mb': (options.integer(1), 64, 'memory of a convolution on a GPU'),
-    'num_shards': (options.integer(1), 1, 'machines that train together'),
-    'shard_id': (options.integer(0), 0, 'which of them this is, from 0'),
+    'cudnn_workspace_limit_mb': (flag_types.integer(1), 64, 'memory of a convolution on a GPU'),
+    'num_shards': (flag_types.integer(1), 1, 'machines that train together'),
+    'shard_id': (flag_types.integer(0), 0, 'which of them this is, from 0'),
     'run_id': (str, 'r2plus1d', 'what tells this run from others in the same file_store_path'),
-    'max_loss': (options.number, 1e4, 'stop with an error above it'),
-    'max_failures': (options.integer(0), 0, 'stop if more records of an epoch fail'),
-    'display_iter': (options.integer(1), 10, 'iterations between two lines of progress in a log'),
-    'profiling': (options.bit, False, '1: list the time of every operator at the end, on stderr'),
+    'max_loss': (flag_types.number, 1e4, 'stop with an error above it'),
+    'max_failures': (flag_types.integer(0), 0, 'stop if more records of an epoch fail'),
+    'display_iter': (
+        flag_types.integer(1),
+        10,
+        'iterations between two lines of progress in a log',
+    ),
+    'profiling': (
+        flag_types.bit,
+        False,
+        '1: list the time of every operator at the end, on stderr',
+    ),
     'plot': (pathlib.Path, None, 'PNG of loss, accuracy and learning rate'),
 }
-WEIGHTS = {'db_type': options.WEIGHTS['db_type']}
+WEIGHTS = {'db_type': flags.WEIGHTS['db_type']}
 # Weights change from epoch to epoch: a cache would not be used again, nor a calibration for int8.
 OF_TESTS = {
-    **options.ENGINE,
-    'precision': (options.one_of('fp32', 'bf16', 'fp16'), *options.ENGINE['precision'][1:]),
+    **flags.ENGINE,
+    'precision': (flag_types.one_of('fp32', 'bf16', 'fp16'), *flags.ENGINE['precision'][1:]),
 }
 ENGINE = {
     name: (kind, default, f'of the tests: {text}')
@@ -53,25 +63,25 @@ ENGINE = {
 GROUPS = (
     TRAINING,
     WEIGHTS,
-    options.DATABASE,
-    options.NETWORK,
-    options.CLIPS,
+    flags.DATABASE,
+    flags.NETWORK,
+    flags.CLIPS,
     ENGINE,
-    options.DEVICES,
+    flags.DEVICES,
 )
 
 
 def main():
-    # Here, so that cli.run can say where there is no Caffe2.
-    from r2plus1d.training import checkpoint
-    from r2plus1d.training.machines import meeting
+    # Here, so that run can say where there is no Caffe2.
+    from r2plus1d.backends.caffe2.machines import meeting
+    from r2plus1d.training import checkpoints
+    from r2plus1d.training.loop import LoopSettings, train
     from r2plus1d.training.start import start
-    from r2plus1d.training.train import LoopSettings, train
 
     changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
-    args = options.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
+    args = flags.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
     require_engine_for_tests(args)
-    network, devices = from_options.network(args), from_options.devices(args)
+    network, devices = from_flags.network(args), from_flags.devices(args)
     shard = Shard(args.shard_id, args.num_shards)
     schedule = schedule_of(args, len(devices.ids) * shard.count)
     loop = LoopSettings(args.file_store_path, args.max_loss, args.max_failures, args.display_iter)
@@ -98,7 +108,7 @@ def main():
             for milliseconds, kind, blob in net.profile():
                 log.info('%10.3f ms  %-24s %s', milliseconds, kind, blob)
     if shard.index == 0:  # it writes them
-        print(checkpoint.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
+        print(checkpoints.checkpoint_path(args.file_store_path, network, schedule.num_epochs))
 
 
 def require_engine_for_tests(args):
@@ -123,8 +133,8 @@ def schedule_of(args, num_devices):
 def training_data(args, shard, num_devices):
     return TrainingData(
         args.train_data,
-        from_options.training_clips(args),
-        from_options.record_needs(args),
+        from_flags.training_clips(args),
+        from_flags.record_needs(args),
         batch_size=args.batch_size * num_devices,
         shard=shard,
         threads=args.num_decode_threads,
@@ -132,7 +142,7 @@ def training_data(args, shard, num_devices):
 
 
 def training_net(args, network, devices, meet):
-    from r2plus1d.training.net import TrainingNet
+    from r2plus1d.backends.caffe2.trainer import TrainingNet
 
     return TrainingNet(
         network,
@@ -158,39 +168,39 @@ def tester(args, network, devices):
         batch_size=args.batch_size * len(devices.ids),
         failures=args.file_store_path / 'test_failures.csv',
     )
-    clips = from_options.clip_settings(args, random_crop=False, mirror=False)
+    clips = from_flags.clip_settings(args, random_crop=False, mirror=False)
 
     def test(parameters):
         # Opened anew, as fast as keeping it: between the tests all memory is training's.
-        with from_options.engine(args, network, [network.prediction]) as engine:
+        with from_flags.engine(args, network, [network.prediction]) as engine:
             engine.load(parameters)
             result = evaluate(reader, engine, settings)
         if result.ended:
             raise KeyboardInterrupt
         return result.score.shares
 
-    with from_options.open_reader(args, settings.batch_size, clips=clips) as reader:
+    with from_flags.open_reader(args, settings.batch_size, clips=clips) as reader:
         yield test
 
 
 def try_engine(args, network, devices):
     """Open the engine of the tests with parameters of this network, whatever their values."""
     shapes = parameter_shapes(network)
-    with from_options.engine(args, network, [network.prediction]) as engine:
+    with from_flags.engine(args, network, [network.prediction]) as engine:
         engine.load({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
         log.info('tests: engine %s, %s, on %s', engine.name, engine.precision, devices)
 
 
 def plot(args, network):
     """Draw the log as far as it goes."""
-    from r2plus1d.training import checkpoint
+    from r2plus1d.training import checkpoints
 
-    log_path = args.file_store_path / f'{checkpoint.checkpoint_stem(network)}_log.csv'
+    log_path = args.file_store_path / f'{checkpoints.checkpoint_stem(network)}_log.csv'
     if args.plot and args.shard_id == 0 and log_path.is_file():
-        from r2plus1d.training.plot import plot_log
+        from r2plus1d.pictures.plots import plot_log
 
         plot_log(log_path, args.plot)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run(main)

@@ -1,1 +1,1 @@
-"""From predictions of clips to what is known of videos."""
+"""How right the predictions are."""

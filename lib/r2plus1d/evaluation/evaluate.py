@@ -6,10 +6,11 @@ import logging
 import pathlib
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.files import FailureList, complete_csv
-from r2plus1d.evaluation.predict import predict
-from r2plus1d.evaluation.progress import Progress
-from r2plus1d.evaluation.scores import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.inference.prediction import predict
+from r2plus1d.results.complete import complete_csv
+from r2plus1d.results.failures import FailureList
+from r2plus1d.results.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.video_scores import TOP_K, VideoScores
+from r2plus1d.evaluation.predictions import TOP_K, VideoScores
 
 SWEEP = tuple(i / 20 for i in range(21))
 

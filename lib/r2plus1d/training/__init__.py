@@ -1,1 +1,1 @@
-"""Training networks on Caffe2: the net, its schedule, its data and its checkpoints."""
+"""Training, without any framework."""

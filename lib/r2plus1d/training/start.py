@@ -3,9 +3,10 @@
 import logging
 
 from r2plus1d.errors import InputError
-from r2plus1d.models import weights
-from r2plus1d.models.summary import parameter_shapes
-from r2plus1d.training import checkpoint
+from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.training import checkpoints
+from r2plus1d.weights.files import read_blobs
+from r2plus1d.weights.match import fit_parameter, match_parameters, with_present_names
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +27,19 @@ def start(net, schedule, *, folder, pretrained=None, db_type='pickle', proceed=T
         InputError: no such file or of another network; checkpoints that would be overwritten; a
             checkpoint that does not fit the schedule.
     """
-    epoch, path = checkpoint.newest(folder, net.network)
-    if proceed and pretrained and (checkpoint.epoch_of(pretrained) or 0) > epoch:
-        epoch, path = checkpoint.epoch_of(pretrained), pretrained
+    epoch, path = checkpoints.newest(folder, net.network)
+    if proceed and pretrained and (checkpoints.epoch_of(pretrained) or 0) > epoch:
+        epoch, path = checkpoints.epoch_of(pretrained), pretrained
     if path and not proceed:
         raise InputError(
             f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
             '--file_store_path starts afresh'
         )
     if path:
-        _require_fit(path, checkpoint.restore(path, net), epoch, schedule)
+        _require_fit(path, checkpoints.restore(path, net), epoch, schedule)
         return epoch
     if pretrained:
-        blobs = weights.read_file(pretrained, db_type)
+        blobs = read_blobs(pretrained, db_type)
         net.set(fine_tune(blobs, net.network, source=str(pretrained)))
     else:
         log.info('%s from scratch', net.network.name)
@@ -68,13 +69,13 @@ def fine_tune(blobs, network, *, source):
     Raises:
         InputError: a blob other than the last layer's is missing or misshapen.
     """
-    blobs, shapes = weights.renamed(blobs), parameter_shapes(network)
+    blobs, shapes = with_present_names(blobs), parameter_shapes(network)
     last = [name for name in shapes if name.startswith((f'{network.logits}_', 'pred_logit_'))]
-    fresh = [n for n in last if n not in blobs or weights.fit(blobs[n], shapes[n]) is None]
+    fresh = [n for n in last if n not in blobs or fit_parameter(blobs[n], shapes[n]) is None]
     if fresh:
         fresh = last  # a layer comes from one place
     needed = {name: shape for name, shape in shapes.items() if name not in fresh}
-    taken = weights.match(blobs, needed, source=source)
+    taken = match_parameters(blobs, needed, source=source)
     log.info('%d blobs from %s: %s', len(taken), source, ', '.join(taken))
     log.info('%d blobs fresh: %s', len(fresh), ', '.join(fresh) or 'none')
     return taken

@@ -1,1 +1,1 @@
-"""From a record of a video database to the clips that a network sees; needs no Caffe2."""
+"""One video in, its clips out."""

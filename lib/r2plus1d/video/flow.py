@@ -1,13 +1,12 @@
 """Optical flow as Caffe2's VideoInput computes it: Farneback's, on cropped grey frames."""
 
 import collections
-import dataclasses
 import math
 
 import cv2
 import numpy as np
 
-from r2plus1d.video import transform
+from r2plus1d.networks.input import GRAY, MAGNITUDE, RGB_MEAN, RGB_STD, XY, normalize
 
 FARNEBACK = {
     'pyr_scale': math.sqrt(2) / 2,
@@ -18,31 +17,6 @@ FARNEBACK = {
     'poly_sigma': 1.5,
     'flags': cv2.OPTFLOW_FARNEBACK_GAUSSIAN,
 }
-# Mean and standard deviation of what follows the flow's x and y.
-XY = ((0.0046635, 0.0046261), (0.972347, 0.755146))
-MAGNITUDE = ((0.963986,), (1.43588,))
-GRAY = ((102.976,), (55.3691,))
-RGB = (transform.RGB_MEAN, transform.RGB_STD)
-EXTRA_CHANNELS = {'xy': 0, 'xy_magnitude': 1, 'xy_gray': 1, 'xy_rgb': 3}
-
-
-@dataclasses.dataclass(frozen=True)
-class FlowSettings:
-    """How optical flow is computed, and what accompanies it.
-
-    Attributes:
-        gap: frames between the two of which a flow is computed.
-        aggregate: follow the flow frame by frame over the gap instead of in one step.
-        data_type: a key of EXTRA_CHANNELS, what accompanies the flow's x and y.
-    """
-
-    gap: int = 2
-    aggregate: bool = False
-    data_type: str = 'xy'
-
-    @property
-    def channels(self):
-        return 2 + EXTRA_CHANNELS[self.data_type]
 
 
 class Flows:
@@ -127,9 +101,9 @@ def _channels(flow, frame, gray, data_type):
     elif data_type == 'xy_gray':
         extra = _normalized(gray[None].astype(np.float32), GRAY)
     else:
-        extra = _normalized(frame.transpose(2, 0, 1).astype(np.float32), RGB)
+        extra = _normalized(frame.transpose(2, 0, 1).astype(np.float32), (RGB_MEAN, RGB_STD))
     return np.concatenate([xy, extra])
 
 
 def _normalized(channels, statistics):
-    return transform.normalize(channels[None, :, None], *statistics)[0, :, 0]
+    return normalize(channels[None, :, None], *statistics)[0, :, 0]

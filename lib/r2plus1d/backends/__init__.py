@@ -1,0 +1,1 @@
+"""What runs or trains a network; each framework is imported in its own folder only."""

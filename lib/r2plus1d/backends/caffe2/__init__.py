@@ -1,0 +1,1 @@
+"""Caffe2: the reference, on CPUs and on GPUs up to 2018."""

@@ -1,0 +1,1 @@
+"""OpenVINO: CPUs at their best."""

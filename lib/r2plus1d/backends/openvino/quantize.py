@@ -1,0 +1,155 @@
+"""Post-training quantization to 8 bits, by NNCF. Imports NNCF: `require` says if it can be."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+
+import numpy as np
+from onnx import numpy_helper
+
+from r2plus1d.errors import InputError
+from r2plus1d.networks import int8
+from r2plus1d.networks.input import normalize_rgb
+from r2plus1d.networks.int8 import LEVELS, Quantization
+from r2plus1d.weights import onnx_file, onnx_operators
+
+# Sums over many numbers, which cost next to nothing, stay as they are.
+NOT_QUANTIZED = ('AvgPool', 'MatMul')
+KNOWN = 'the release in requirements-int8.txt'
+OF_IMPORT = '/WithoutBiases'  # added to a convolution's name when OpenVINO reads it
+
+
+def require():
+    """Raise InputError unless NNCF is installed."""
+    if importlib.util.find_spec('nncf') is None:
+        raise InputError(
+            f'quantization needs NNCF: {sys.executable} -m pip install -r requirements-int8.txt'
+        )
+
+
+def quantize(network, parameters, clips, outputs, *, metadata=None):
+    """Return a network that computes in 8 bits, as an ONNX model.
+
+    Args:
+        network: models.network.Network.
+        parameters: {blob: array}, complete, as weights.load returns.
+        clips: arrays N x C x T x H x W, uint8 RGB or normalized float32: what the network is to
+            expect. Some hundred clips are enough.
+        outputs: names of the blobs that the model gives, float32.
+        metadata: {key: text}, as onnx_file.describe returns.
+
+    Returns:
+        onnx.ModelProto; onnx_file.save writes it and onnx_file.read reads it.
+
+    Raises:
+        InputError: no clips, an output that the network does not have, no NNCF.
+    """
+    require()
+    rows = [row[np.newaxis] for batch in clips for row in batch]
+    if not rows:
+        raise InputError('there are no clips to calibrate with')
+    metadata = {**(metadata or {}), 'calibration': f'{_version()}, {len(rows)} clips'}
+    model = onnx_file.export(network, parameters, outputs, metadata=metadata)
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    plan = onnx_operators.plan(network, tuple(outputs), fold_batch_norm=True)
+    found = _found(_calibrated(model, network, rows), plan)
+    return onnx_operators.assemble(
+        network,
+        int8.add(plan, found.ranges),
+        {**values, **found.values},
+        {entry.key: entry.value for entry in model.metadata_props},
+    )
+
+
+def _version():
+    return f'nncf {importlib.metadata.version("nncf")}'
+
+
+def _calibrated(model, network, clips):
+    """The openvino.Model that NNCF makes of an ONNX model."""
+    import openvino
+    from openvino.passes import ConstantFolding, Manager
+
+    read = openvino.Core().read_model(model.SerializeToString(), b'')
+    read.reshape({'data': [1, *network.data_shape]})
+    folding = Manager()
+    folding.register_pass(ConstantFolding())  # without it NNCF does not see biases
+    folding.run_passes(read)
+    with _nncf() as nncf:
+        return nncf.quantize(
+            read,
+            nncf.Dataset(clips, _normalized),
+            preset=nncf.QuantizationPreset.MIXED,
+            target_device=nncf.TargetDevice.CPU,
+            subset_size=len(clips),
+            ignored_scope=nncf.IgnoredScope(types=list(NOT_QUANTIZED), validate=False),
+        )
+
+
+@contextlib.contextmanager
+def _nncf():
+    """The library, which tells nobody that it is used and leaves stdout to results."""
+    os.environ.setdefault('NNCF_CI', '1')
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of names in OpenVINO that its releases will change
+        import nncf
+
+        logging.getLogger('nncf').setLevel(logging.ERROR)
+        yield nncf
+
+
+def _normalized(clip):
+    return clip if clip.dtype == np.float32 else normalize_rgb(clip)
+
+
+def _found(model, plan):
+    """The Quantization in an openvino.Model that NNCF made."""
+    ranges, weights, biases = {}, {}, {}
+    convolutions = {node.output: node for node in plan.nodes if node.kind == 'Conv'}
+    known = {'data', *(node.output for node in plan.nodes)}
+    for operation in model.get_ops():
+        kind = operation.get_type_name()
+        if kind == 'FakeQuantize':
+            name = _source(operation, 0).get_friendly_name()
+            _require(name in known.difference(ranges), f'a quantizer behind {name}')
+            _require(operation.get_levels() == LEVELS, f'{operation.get_levels()} levels')
+            ranges[name] = tuple(
+                float(_source(operation, i).get_data().reshape(())) for i in (1, 2)
+            )
+        elif kind == 'Convolution':
+            name = operation.get_friendly_name().removesuffix(OF_IMPORT)
+            weight, *bias = convolutions.pop(name).parameters
+            weights[weight] = _weights_of(operation)
+            biases.update({name: _bias_of(operation) for name in bias})
+    _require(not convolutions, f'no convolutions {", ".join(convolutions)}')
+    return Quantization(ranges, weights, biases)
+
+
+def _weights_of(convolution):
+    """(int8 array, float32 array of a scale a filter)."""
+    scaled = _source(convolution, 1)
+    _require(scaled.get_type_name() == 'Multiply', f'weights that are a {scaled.get_type_name()}')
+    array = _source(_source(scaled, 0), 0).get_data()
+    _require(array.dtype == np.int8, f'weights of {array.dtype}')
+    return array, _source(scaled, 1).get_data().reshape(-1)
+
+
+def _bias_of(convolution):
+    readers = [reader.get_node() for reader in convolution.output(0).get_target_inputs()]
+    kinds = [reader.get_type_name() for reader in readers]
+    _require(kinds == ['Add'], f'{" and ".join(kinds)} behind a convolution')
+    return _source(readers[0], 1).get_data().reshape(-1)
+
+
+def _require(condition, what):
+    """Every release of NNCF may build its networks in another way."""
+    if not condition:
+        raise InputError(f'{_version()} makes {what}; {KNOWN} is known to work')
+
+
+def _source(operation, number):
+    return operation.input_value(number).get_node()

@@ -1,0 +1,1 @@
+"""PyTorch 2: CPUs and today's GPUs."""

@@ -1,0 +1,1 @@
+"""Lists and databases of videos on disk."""

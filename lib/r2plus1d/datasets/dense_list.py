@@ -1,0 +1,133 @@
+"""Dense prediction's clips: of every video, those at a stride from its first frame to its last.
+
+A video of N frames, of which a clip needs R, at the stride S:
+
+    frame    0 1 2 3 4 5 6 7 8 9 ...  N-1
+    clip 0   |<---- R --->|
+    clip 1       |<---- R --->|              starts at S
+    clip 2           |<---- R --->|          starts at 2 S, and so on up to N - R
+"""
+
+import pathlib
+from typing import NamedTuple, Optional
+
+from r2plus1d.datasets import lists
+from r2plus1d.errors import InputError, RecordError
+from r2plus1d.video.decode import Video
+from r2plus1d.video.prefetch import prefetch
+
+
+class DenseVideo(NamedTuple):
+    """The clips of one video, or why there are none.
+
+    Attributes:
+        row: its lists.Row, with a video id.
+        starts: first frames of its clips; empty if it failed.
+        failure: the reason, or None.
+    """
+
+    row: lists.Row
+    starts: tuple = ()
+    failure: Optional[str] = None
+
+    def clip_rows(self):
+        """Return a lists.Row for each clip."""
+        return [self.row._replace(start_frame=start) for start in self.starts]
+
+
+def clip_starts(*, num_frames, required, stride):
+    """First frames of the clips: num_frames=20, required=8, stride=4 -> [0, 4, 8, 12].
+
+    Raises:
+        RecordError: the video has fewer frames than a clip needs.
+    """
+    if num_frames < required:
+        raise RecordError(f'too few frames: {num_frames}, and a clip needs {required}')
+    return list(range(0, num_frames - required + 1, stride))
+
+
+def read_videos(path):
+    """Return the rows of the list at `path`, each with a video id of its own.
+
+    The ids are the list's column video_id if it has one, else the numbers of the rows from 0.
+
+    Raises:
+        InputError: as lists.read_rows, or two rows have one video id.
+    """
+    has_ids = lists.has_column(path, lists.VIDEO_ID)
+    rows = lists.read_rows(path, use_video_id=has_ids)
+    if not has_ids:
+        return [row._replace(video_id=number) for number, row in enumerate(rows)]
+    _require_own_ids(path, rows)
+    return rows
+
+
+def _require_own_ids(path, rows):
+    """Refuse an id that two rows have: the predictions of different videos would be averaged."""
+    first = {}
+    for number, row in enumerate(rows, 1):
+        earlier = first.setdefault(row.video_id, number)
+        if earlier != number:
+            raise InputError(
+                f'{path}: rows {earlier} and {number} under the header, {rows[earlier - 1].video} '
+                f'and {row.video}, share the video_id {row.video_id}; a video has one of its own'
+            )
+
+
+def find_clips(rows, *, required, stride, threads):
+    """Yield the DenseVideo of each row, in order; files are read, but nothing is decoded.
+
+    As Caffe2's VideoInput decodes no more of a video, clips lie in its first sampling.MAX_FRAMES.
+
+    Args:
+        required: frames from a clip's first to its last.
+        stride: frames from a clip's first to the next one's.
+        threads: videos read at the same time; each is held in memory meanwhile.
+    """
+    tasks = ((row, required, stride) for row in rows)
+    yield from prefetch(_dense_video, tasks, threads=threads, ahead=threads)
+
+
+def _dense_video(row, required, stride):
+    try:
+        with Video(row.video) as video:
+            num_frames = video.count_packets()
+        starts = clip_starts(num_frames=num_frames, required=required, stride=stride)
+    except RecordError as error:
+        return DenseVideo(row, failure=error.reason)
+    return DenseVideo(row, tuple(starts))
+
+
+def check_splits(num_videos, num_splits):
+    """Raise InputError unless each list gets a video."""
+    if num_videos < num_splits:
+        raise InputError(
+            f'num_splits is {num_splits}, and {num_videos} videos can be used: lists would be empty'
+        )
+
+
+def deal(videos, num_splits):
+    """Deal out the videos, as cards: 5 in 2 lists -> [[0, 2, 4], [1, 3]].
+
+    So the classes of a list that is sorted by class are spread over all lists.
+    """
+    check_splits(len(videos), num_splits)
+    return [videos[split::num_splits] for split in range(num_splits)]
+
+
+def list_path(prefix, split):
+    """The list of a split, from 1; or of another name, such as `failures`."""
+    prefix = pathlib.Path(prefix)
+    if not prefix.name:
+        raise InputError(f'output is {prefix}; it is where the names of the lists begin')
+    return prefix.with_name(f'{prefix.name}_{split}.csv')
+
+
+def other_lists(prefix, num_splits):
+    """Return the lists that a run with more splits left under the same prefix, in their order."""
+    prefix, numbers = pathlib.Path(prefix), []
+    for entry in prefix.parent.iterdir():
+        number = entry.stem[len(prefix.name) + 1 :]
+        if number.isdecimal() and entry == list_path(prefix, int(number)):
+            numbers.append(int(number))
+    return [list_path(prefix, number) for number in sorted(numbers) if number > num_splits]

@@ -1,0 +1,70 @@
+"""Scores of videos: their accuracy, and a CSV of the best classes of each."""
+
+import dataclasses
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.metrics import rank
+from r2plus1d.results.complete import complete_csv
+
+TOP_K = 5  # of the second accuracy
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoScores:
+    """V videos and a score of each for each of C classes.
+
+    Attributes:
+        video_ids: int64 (V,), ascending.
+        labels: int64 (V,).
+        scores: float64 (V, C); the classes are ranked by it, equal ones by their index.
+        weights: (V,) what the scores of a video are divided by for a probability.
+        counts: further columns of the predictions, name to (V,).
+    """
+
+    video_ids: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    weights: np.ndarray
+    counts: dict
+
+    @property
+    def shares(self):
+        """(top-1, top-5) accuracy in 0 to 1."""
+        own = np.take_along_axis(self.scores, self.labels[:, None], axis=1)
+        lower = np.arange(self.scores.shape[1]) < self.labels[:, None]
+        before = ((self.scores > own) | (self.scores == own) & lower).sum(axis=1)
+        return float((before < 1).mean()), float((before < TOP_K).mean())
+
+    def __str__(self):
+        top1, top5 = self.shares
+        return f'top1 {top1:.5f}, top{TOP_K} {top5:.5f}'
+
+
+def write_predictions(path, videos, *, top_k, class_names=None):
+    """Write a CSV row for each of `videos`, a VideoScores: id, label, best classes, counts."""
+    top = range(1, min(top_k, videos.scores.shape[1]) + 1)
+    classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
+    names = class_names or range(videos.scores.shape[1])
+    with complete_csv(path, ['video_id', 'label', *classes, *videos.counts]) as write:
+        for i, (video_id, label) in enumerate(zip(videos.video_ids, videos.labels)):
+            best = rank(videos.scores[i])[:top_k]
+            probabilities = videos.scores[i] / videos.weights[i]
+            pairs = [(names[c], f'{probabilities[c]:.6f}') for c in best]
+            counts = [count[i] for count in videos.counts.values()]
+            write([video_id, names[label], *[v for pair in pairs for v in pair], *counts])
+
+
+def require_names(path):
+    """Raise InputError unless there is a file of class names at `path`, or `path` is None."""
+    if path is not None and not path.is_file():
+        raise InputError(f'labels is {path}, which is no file; class names, one a line')
+
+
+def require_place(path):
+    """Raise InputError unless a file can be made at `path`, or `path` is None."""
+    if path is not None and path.is_dir():
+        raise InputError(f'{path} is a folder; name a file')
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f'{path.parent} is no folder for {path.name}')

@@ -1,0 +1,1 @@
+"""Blobs of every clip, on disk."""

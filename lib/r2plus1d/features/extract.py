@@ -1,0 +1,137 @@
+"""Blobs of every clip, into a Store: every record gets its rows or a reason for having none."""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.store import Entry
+from r2plus1d.networks import cost
+from r2plus1d.results.progress import Progress
+from r2plus1d.sources.sample import label_rows
+from r2plus1d.video.clip import Work, normalize
+
+log = logging.getLogger(__name__)
+
+# What a record has without the network: `data` is what the network sees.
+INPUTS = ('data', 'label', 'video_id', 'start_frame')
+LOGGED_FAILURES = 20
+
+
+def blob_shapes(network):
+    """{blob: shape of a clip's row} of every blob that can be asked for, inputs first."""
+    shapes = {'data': network.data_shape, 'label': network.label_shape}
+    shapes.update({'video_id': (), 'start_frame': ()})
+    shapes.update({row.blob: row.shape for row in cost.rows(network)})
+    return shapes
+
+
+def columns(network, features):
+    """Return {blob: Column} of the blobs to extract, in the order asked for.
+
+    Raises:
+        InputError: the network has no such blob, or one is named twice.
+    """
+    shapes = blob_shapes(network)
+    unknown = [name for name in features if name not in shapes]
+    if unknown or not features:
+        asked = ', '.join(unknown) or 'nothing'
+        raise InputError(
+            f'features asks for {asked}, which {network.name} does not have; --list_blobs=1 '
+            'lists what it has'
+        )
+    if len(set(features)) < len(features):
+        raise InputError(f'features names a blob twice: {",".join(features)}')
+    dtypes = {'label': 'int32', 'video_id': 'int64', 'start_frame': 'int32'}
+    return {name: Column(tuple(shapes[name]), dtypes.get(name, 'float32')) for name in features}
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionSettings:
+    """How a source of clips is gone through.
+
+    Attributes:
+        batch_size: records that the engine gets at a time, over all devices.
+        threads: videos decoded at the same time.
+        sanity_check: compare `softmax` with the labels.
+        display_iter: batches between two lines of progress in a log.
+    """
+
+    batch_size: int
+    threads: int = 4
+    sanity_check: bool = False
+    display_iter: int = 10
+
+
+def extract(source, engine, store, settings):
+    """Fill `store` with the records that it lacks; return the Work of decoding them.
+
+    Args:
+        source: video.grouped_reader.GroupedReader or video.video_files.VideoFiles.
+        engine: has `outputs` and `run(pixels)`; None if only INPUTS are asked for.
+        store: Store.
+        settings: ExtractionSettings.
+    """
+    work, failed = Work(), 0
+    batch = settings.batch_size
+    every = settings.display_iter * batch
+    with (
+        contextlib.closing(
+            source.samples(store.done, threads=settings.threads, batch=batch)
+        ) as samples,
+        Progress(len(source), unit='clips', every=every, done=store.done) as progress,
+    ):
+        while held := list(itertools.islice(samples, batch)):
+            good = [sample for sample in held if sample.failure is None]
+            arrays = _arrays(good, source, engine, store.columns) if good else {}
+            right = _rows_right(good, arrays) if good and settings.sanity_check else {}
+            store.add([_entry(sample, right.get(sample.index)) for sample in held], arrays)
+            for sample in held:
+                failed += sample.failure is not None
+                _log_failure(sample, failed)
+            work = sum((sample.clips.work for sample in good), work)
+            progress.step(f'failed: {failed}', len(held))
+    return work
+
+
+def _arrays(samples, source, engine, columns):
+    """{blob: rows of the samples}, those of the network and the INPUTS."""
+    rows = source.settings.rows
+    pixels = np.concatenate([sample.clips.pixels for sample in samples])
+    arrays = dict(engine.run(pixels)) if engine else {}
+    if 'data' in columns:
+        arrays['data'] = normalize(pixels, source.settings)
+    if 'label' in columns:
+        arrays['label'] = label_rows(samples, rows, source.needs)
+    if 'video_id' in columns:
+        arrays['video_id'] = np.repeat(np.array([s.video_id for s in samples], np.int64), rows)
+    if 'start_frame' in columns:
+        arrays['start_frame'] = np.concatenate([s.clips.starts for s in samples])
+    return arrays
+
+
+def _rows_right(samples, arrays):
+    """{record's index: how many of its rows have their label as the most probable class}."""
+    best = arrays['softmax'].argmax(axis=1).reshape(len(samples), -1)
+    return {s.index: int((row == s.labels[0]).sum()) for s, row in zip(samples, best)}
+
+
+def _entry(sample, right):
+    known = (sample.index, sample.key, sample.path, sample.labels, sample.video_id)
+    if sample.failure is not None:
+        return Entry(*known, failure=sample.failure)
+    seconds = [[None if np.isnan(s) else s for s in pair] for pair in sample.clips.seconds.tolist()]
+    return Entry(*known, sample.clips.starts.tolist(), seconds, right)
+
+
+def _log_failure(sample, failed):
+    if sample.failure is None:
+        return
+    if failed <= LOGGED_FAILURES:
+        log.warning('%s failed: %s', sample.name, sample.failure)
+    elif failed == LOGGED_FAILURES + 1:
+        log.warning('more records fail; they will be listed with the reasons')

@@ -1,0 +1,287 @@
+"""Features on disk: arrays that are filled in any order and survive an interruption at any moment.
+
+While it is being filled, a store is the folder OUTPUT.partial:
+
+    arguments.json   what it was begun with
+    NAME.npy         the rows of a blob, at the places of their records
+    journal.jsonl    one line for each record that is done, in the order of processing
+    complete/        what is finished, ready to be moved to OUTPUT
+
+A line of the journal is written after the rows that it stands for, so what it says is so.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+from r2plus1d.features.npy_rows import NpyFile
+
+SECONDS_BETWEEN_SYNCS = 2.0
+BLOCK_BYTES = 4 << 20
+JOURNAL = 'journal.jsonl'
+
+
+class Entry(NamedTuple):
+    """What the journal says of one record.
+
+    Attributes:
+        index: the record's position in the database, which is its place in the arrays.
+        key, file: the record's key, and the path of its video or None.
+        labels, video_id: as stored, or None.
+        starts: the first frame of each of its rows.
+        seconds: (begin, end) of each of its rows, None where not known.
+        right: rows whose most probable class is the label; None if that was not asked for.
+        failure: the reason for having no rows, or None.
+    """
+
+    index: int
+    key: str
+    file: str
+    labels: tuple
+    video_id: int
+    starts: tuple = ()
+    seconds: tuple = ()
+    right: int = None
+    failure: str = None
+
+
+class Store:
+    """Use as a context manager.
+
+    Args:
+        folder: OUTPUT.partial; one that is there is continued, if nothing of it is missing.
+        columns: {name: npy_file.Column}.
+        num_records, rows: how many records there are, and rows that each one has.
+        batch: records that are added together; what is done is a multiple of it.
+        arguments: plain data, all that decides what the arrays become.
+
+    Attributes:
+        done: records that are done.
+
+    Raises:
+        InputError: the folder was begun with other arguments, or another process is at work.
+    """
+
+    def __init__(self, folder, columns, *, num_records, rows, batch, arguments):
+        self.folder, self.columns = pathlib.Path(folder), columns
+        self.num_records, self.rows = num_records, rows
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._journal = _own_journal(self.folder)
+        self._check(arguments)
+        self.done = self._read_journal(batch)
+        self._arrays = {
+            name: NpyFile(self._path(name), c, num_records * rows)
+            for name, c in columns.items()
+            if not self.complete(name).exists()
+        }
+        self._pending, self._last_sync = [], time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        try:
+            self.sync()
+        finally:
+            for array in self._arrays.values():
+                array.close()
+            self._journal.close()
+
+    def _check(self, arguments):
+        """Refuse other arguments. A journal without its arguments or its arrays says nothing."""
+        path = self.folder / 'arguments.json'
+        before = read_arguments(path)
+        if before is not None and is_begun(self.folder):
+            require_same(self.folder, before, arguments)
+        places = [(self._path(name), self.complete(name)) for name in self.columns]
+        has_all = all(path.exists() or done.exists() for path, done in places)
+        if before is None or not is_begun(self.folder) or not has_all:
+            self._journal.truncate(0)
+            shutil.rmtree(self.complete('').parent, ignore_errors=True)
+            write_arguments(path, arguments)
+
+    def _read_journal(self, batch):
+        """Return how many records are done; anything after them is cut off."""
+        ends = [0]
+        for _, end in self._lines():
+            ends.append(end)
+        done = len(ends) - 1
+        if done < self.num_records:
+            done -= done % batch
+        self._journal.truncate(ends[done])
+        return done
+
+    def _lines(self):
+        """Yield (Entry, where its line ends) up to the first line that is not whole."""
+        self._journal.seek(0)
+        end = 0
+        for line in self._journal:
+            if not line.endswith(b'\n'):
+                return
+            end += len(line)
+            try:
+                yield Entry(*json.loads(line)), end
+            except (ValueError, TypeError):
+                return
+
+    def _path(self, name):
+        return self.folder / f'{name}.npy'
+
+    def complete(self, name):
+        """Where the finished array of a blob goes, beside whatever else is finished."""
+        return self.folder / 'complete' / f'{name}.npy'
+
+    def add(self, entries, arrays):
+        """Add records.
+
+        Args:
+            entries: Entry of each one.
+            arrays: {name: array} of the rows of those that did not fail, one after another.
+        """
+        good = [entry for entry in entries if entry.failure is None]
+        for name, array in self._arrays.items():
+            for i, entry in enumerate(good):
+                array.write(
+                    arrays[name][i * self.rows : (i + 1) * self.rows], entry.index * self.rows
+                )
+        self._pending += entries
+        self.done += len(entries)
+        if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
+            self.sync()
+
+    def sync(self):
+        """Bring everything to the disk, the rows before the lines that say so."""
+        if self._pending:
+            for array in self._arrays.values():
+                array.sync()
+            lines = ''.join(json.dumps(entry) + '\n' for entry in self._pending)
+            self._pending = []  # first: an interruption from here on must not write them twice
+            self._journal.write(lines.encode())
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+        self._last_sync = time.monotonic()
+
+    def entries(self):
+        """Yield the Entry of each record that is done, in the order of the records' indices."""
+        self.sync()
+        places = np.full(self.num_records, -1, np.int64)
+        begin = 0
+        for entry, end in self._lines():
+            places[entry.index], begin = begin, end
+        for place in places[places >= 0]:
+            self._journal.seek(place)
+            yield Entry(*json.loads(self._journal.readline()))
+
+    def failed(self):
+        """Which records have no rows, bool (num_records,)."""
+        self.sync()
+        failed = np.ones(self.num_records, bool)
+        for entry, _ in self._lines():
+            failed[entry.index] = entry.failure is not None
+        return failed
+
+    def blocks(self, name, failed):
+        """Yield a blob's rows in the order of the records, without those that `failed`."""
+        step = max(1, BLOCK_BYTES // max(1, self.rows * self.columns[name].row_bytes))
+        for begin in range(0, self.num_records, step):
+            end = min(begin + step, self.num_records)
+            block = self._arrays[name].read(begin * self.rows, end * self.rows)
+            yield block[~np.repeat(failed[begin:end], self.rows)]
+
+    def complete_arrays(self, failed):
+        """Put every array where `complete` says: as it is, or without the rows that `failed`."""
+        self.complete('').parent.mkdir(exist_ok=True)
+        for name, array in self._arrays.items():
+            if failed.any():
+                count = int((~failed).sum()) * self.rows
+                compact = self.folder / f'{name}.npy.compact'
+                with contextlib.closing(NpyFile(compact, self.columns[name], count)) as target:
+                    place = 0
+                    for block in self.blocks(name, failed):
+                        target.write(block, place)
+                        place += len(block)
+                    target.sync()
+                compact.replace(self.complete(name))
+            else:
+                array.sync()
+                self._path(name).replace(self.complete(name))
+
+
+def is_begun(folder):
+    """Whether the store in `folder` has a record; with none it can become another run's."""
+    journal = folder / JOURNAL
+    return journal.exists() and journal.stat().st_size > 0
+
+
+def discard(folder):
+    """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
+    if folder.exists():
+        with _own_journal(folder):
+            shutil.rmtree(folder)
+
+
+def _own_journal(folder):
+    """Open the journal of a store for this process alone."""
+    path = folder / JOURNAL
+    journal = path.open('a+b')
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_ours = os.path.samestat(os.fstat(journal.fileno()), path.stat())
+    except (BlockingIOError, FileNotFoundError):  # locked; removed since it was opened
+        is_ours = False
+    if not is_ours:
+        journal.close()
+        raise InputError(f'{folder} is being written by another process')
+    return journal
+
+
+def read_arguments(path):
+    """Return the dict that write_arguments wrote, None if it is damaged or not there."""
+    try:
+        arguments = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def write_arguments(path, arguments):
+    partial = path.with_name(f'{path.name}.partial')
+    with partial.open('w') as file:
+        file.write(json.dumps(arguments, indent=1) + '\n')
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def differing(before, now):
+    """Names, in order, of what differs between the arguments of a file and those of this run."""
+    now = json.loads(json.dumps(now))
+    names = before.keys() | now.keys()
+    # A flag that an older release did not have, and that is not used, differs in nothing.
+    return sorted(k for k in names if (before.get(k) or None) != (now.get(k) or None))
+
+
+def require_same(place, before, now):
+    """Raise InputError with all that differs between two dicts of arguments."""
+    names = differing(before, now)
+    if names:
+        shown = '; '.join(
+            f'{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}'
+            for name in names
+        )
+        raise InputError(
+            f'{place} was made with other arguments: {shown}. '
+            'Give the same, another --output_path, or --overwrite=1 to begin again'
+        )
+
+
+def _shown(value):
+    return 'not set' if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,1 @@
+"""A source through an engine."""

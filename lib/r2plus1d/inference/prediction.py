@@ -1,0 +1,42 @@
+"""Reader and engine together: a stream of what the network says of each record."""
+
+import numpy as np
+
+from r2plus1d.sources.sample import label_rows
+
+
+def predict(reader, engine, *, batch_size):
+    """Yield (Sample, {output: rows of the sample}) in the database's order; None for a failed one.
+
+    The engine gets `batch_size` videos at a time, the last time what is left. While it works, the
+    reader's threads decode the next ones.
+
+    Args:
+        reader: video.reader.ClipReader.
+        engine: with `run(data, label)`.
+        batch_size: videos, over all devices.
+    """
+    held = []
+    for sample in reader:
+        if sample.failure is not None:
+            yield from _run(held, engine, reader)  # what came before it is known first
+            held = []
+            yield sample, None
+            continue
+        held.append(sample)
+        if len(held) == batch_size:
+            yield from _run(held, engine, reader)
+            held = []
+    yield from _run(held, engine, reader)
+
+
+def _run(samples, engine, reader):
+    """Run the engine on samples with clips and yield each with its rows of the outputs."""
+    if not samples:
+        return
+    pixels = np.concatenate([sample.clips.pixels for sample in samples])
+    rows = reader.settings.rows
+    outputs = engine.run(pixels, label_rows(samples, rows, reader.needs))
+    for i, sample in enumerate(samples):
+        part = slice(i * rows, (i + 1) * rows)
+        yield sample, {name: array[part] for name, array in outputs.items()}

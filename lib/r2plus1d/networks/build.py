@@ -1,0 +1,15 @@
+"""The one builder: from a row of the zoo to calls of the methods of a Layers object."""
+
+from r2plus1d.networks import c3d, resnet3d
+
+
+def build_on(stack, network, loss_scale=1.0):
+    """Add `network` to `stack`, which has the methods of layers.Layers; returns the loss's list."""
+    trunk = c3d.build if network.is_c3d else resnet3d.build
+    features, width = trunk(stack, network)
+    if network.use_dropout and not network.is_c3d:
+        features = stack.dropout(features)
+    logits = stack.fc(features, network.logits, width, network.num_labels)
+    if network.multi_label:
+        return [stack.sigmoid_head(logits, network.num_labels, loss_scale)]
+    return [stack.softmax_head(logits, loss_scale)]

@@ -1,0 +1,161 @@
+"""A network's inference graph as plain data, without Caffe2: operators, shapes, parameters."""
+
+import dataclasses
+import math
+
+from r2plus1d.errors import InputError
+from r2plus1d.networks.build import build_on
+
+BN_EPSILON = 1e-3
+OVERWRITTEN = '/overwritten'
+# Blobs that the network is given, and those of the loss, which has no place in this graph.
+RESERVED = ('data', 'label', 'loss', 'accuracy', 'label_float', 'cross_entropy')
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One operator.
+
+    Attributes:
+        kind: Caffe2's type of it: Conv, SpatialBN, Relu, Sum, AveragePool, MaxPool, FC, Dropout,
+            SoftmaxWithLoss, ElementwiseLinear or Sigmoid.
+        inputs, output: names of values, each of which is made once.
+        blob: Caffe2's name of the output. A blob that is overwritten in place is several values;
+            the last one, which is what Caffe2 has after a run, is named like the blob.
+        parameters: names in Caffe2's order: weight and bias; scale, shift, mean and variance.
+        attributes: `kernel`, `stride` and `pad` (of both ends) as (t, h, w) for a Conv or a pool,
+            `epsilon` for a SpatialBN.
+    """
+
+    kind: str
+    inputs: tuple
+    output: str
+    blob: str
+    parameters: tuple = ()
+    attributes: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """The operators from `data` to the class probabilities, in the order of execution.
+
+    Attributes:
+        nodes: tuple of Node.
+        parameters: {name: shape} in the order in which Caffe2 lists them: as they are created, the
+            running statistics after the trained ones.
+        shapes: {blob: shape of one clip}, without the batch: `data` and what the nodes make.
+    """
+
+    nodes: tuple
+    parameters: dict
+    shapes: dict
+
+
+def trace(network):
+    """Return the Graph of `network`.
+
+    Raises:
+        InputError: pred_layer_name is the name of another blob or parameter.
+    """
+    recorder = _Recorder(network.data_shape)
+    build_on(recorder, network)
+    parameters = {**recorder.trained, **recorder.running}
+    return Graph(tuple(recorder.nodes), parameters, recorder.shapes)
+
+
+class _Recorder:
+    """Takes the calls that layers.Layers takes, in inference form, and notes them down."""
+
+    def __init__(self, data_shape):
+        self.nodes, self.trained, self.running = [], {}, {}
+        self.shapes = {'data': tuple(data_shape)}
+        self._taken = set(RESERVED)
+
+    def conv(
+        self, blob, name, channels, filters, kernel, *, stride=(1, 1, 1), pad=(0, 0, 0), bias=False
+    ):
+        assert self.shapes[blob][0] == channels, name
+        weights = {f'{name}_w': (filters, channels, *kernel)}
+        if bias:
+            weights[f'{name}_b'] = (filters,)
+        window = {'kernel': tuple(kernel), 'stride': tuple(stride), 'pad': tuple(pad)}
+        shape = (filters, *_windows(self.shapes[blob], **window))
+        return self._add('Conv', blob, name, shape, weights, **window)
+
+    def bn(self, blob, name, channels, *, momentum=None):
+        assert self.shapes[blob][0] == channels, name
+        trained, running = (
+            {f'{name}{end}': (channels,) for end in ends}
+            for ends in (('_s', '_b'), ('_rm', '_riv'))
+        )
+        shape = self.shapes[blob]
+        return self._add('SpatialBN', blob, name, shape, trained, running, epsilon=BN_EPSILON)
+
+    def relu(self, blob):
+        """In place: the value that is overwritten gets a name that no blob has."""
+        before, last = f'{blob}{OVERWRITTEN}', self.nodes[-1]
+        assert last.output == blob, 'another operator may have read it'
+        self._claim(before)
+        self.nodes[-1] = dataclasses.replace(last, output=before)
+        self.nodes.append(Node('Relu', (before,), blob, blob))
+        return blob
+
+    def add(self, blobs, name):
+        first, second = (self.shapes[blob] for blob in blobs)
+        assert first == second, name
+        return self._add('Sum', blobs, name, first)
+
+    def average_pool(self, blob, name, kernel):
+        return self._pool('AveragePool', blob, name, kernel, (1, 1, 1))
+
+    def max_pool(self, blob, name, kernel):
+        return self._pool('MaxPool', blob, name, kernel, kernel)
+
+    def fc(self, blob, name, inputs, outputs):
+        assert math.prod(self.shapes[blob]) == inputs, name
+        weights = {f'{name}_w': (outputs, inputs), f'{name}_b': (outputs,)}
+        return self._add('FC', blob, name, (outputs,), weights)
+
+    def dropout(self, blob):
+        return self._add('Dropout', blob, f'{blob}_dropout', self.shapes[blob])
+
+    def softmax_head(self, logits, loss_scale):
+        return self._add('SoftmaxWithLoss', logits, 'softmax', self.shapes[logits])
+
+    def sigmoid_head(self, logits, num_labels, loss_scale):
+        shape = self.shapes[logits]
+        scale = {'pred_logit_w': shape, 'pred_logit_b': shape}
+        logit = self._add('ElementwiseLinear', logits, 'pred_logit', shape, scale)
+        return self._add('Sigmoid', logit, 'prob', shape)
+
+    def _pool(self, kind, blob, name, kernel, stride):
+        window = {'kernel': tuple(kernel), 'stride': tuple(stride), 'pad': (0, 0, 0)}
+        channels, *_ = shape = self.shapes[blob]
+        return self._add(kind, blob, name, (channels, *_windows(shape, **window)), **window)
+
+    def _add(self, kind, blobs, name, shape, trained=None, running=None, **attributes):
+        """Note an operator and the parameters that it creates."""
+        inputs = (blobs,) if isinstance(blobs, str) else tuple(blobs)
+        parameters = (*(trained or {}), *(running or {}))
+        self._claim(name, *parameters)
+        self.trained.update(trained or {})
+        self.running.update(running or {})
+        self.nodes.append(Node(kind, inputs, name, name, parameters, attributes))
+        self.shapes[name] = shape
+        return name
+
+    def _claim(self, *names):
+        """Only the last layer's name is the user's, so no other can be there twice."""
+        for name in names:
+            if name in self._taken:
+                raise InputError(
+                    f'pred_layer_name makes a second {name}; the network has one under that name'
+                )
+            self._taken.add(name)
+
+
+def _windows(shape, kernel, stride, pad):
+    """How many times a window fits along t, h and w of a C T H W blob."""
+    return tuple(
+        (size + 2 * p - k) // step + 1 for size, k, step, p in zip(shape[1:], kernel, stride, pad)
+    )

@@ -1,0 +1,1 @@
+"""Files of results, progress, and names of classes."""

@@ -1,0 +1,1 @@
+"""Streams of samples: records with their clips."""

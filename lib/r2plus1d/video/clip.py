@@ -1,0 +1,129 @@
+"""From the frames of one video to its clips: cropped, mirrored, as pixels or as optical flow."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from r2plus1d.networks.input import normalize_rgb
+from r2plus1d.video.flow import Flows
+from r2plus1d.video.resize import crop_offsets, output_size, random_crop_offset
+
+
+class Work(NamedTuple):
+    """What it took to make clips: counts of frames, and of flows between two frames."""
+
+    decoded: int = 0
+    converted: int = 0
+    flows: int = 0
+
+    def __add__(self, other):
+        return Work(*(a + b for a, b in zip(self, other)))
+
+    def __sub__(self, other):
+        return Work(*(a - b for a, b in zip(self, other)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The clips of one record.
+
+    Attributes:
+        pixels: uint8 rows x C x T x H x W for RGB; for flow float32, already normalized.
+        starts: int64 (rows,), the first frame of each row's clip.
+        seconds: float64 (rows, 2), where each row's clip begins and ends; NaN if not known.
+        num_undecodable: packets that could not be decoded on the way to these clips.
+        work: what was done on the way to them.
+    """
+
+    pixels: np.ndarray
+    starts: np.ndarray
+    seconds: np.ndarray
+    num_undecodable: int = 0
+    work: Work = Work()
+
+
+class Crop(NamedTuple):
+    """A square of a frame: its top left corner in pixels, and whether it is mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+
+class Frames:
+    """The cropped frames of one video that its clips are made of.
+
+    Args:
+        video: decode.Video.
+        settings: ClipSettings.
+
+    Attributes:
+        size: (width, height) to which frames are converted before they are cropped.
+    """
+
+    def __init__(self, video, settings):
+        self._video, self._settings = video, settings
+        self._held = {}
+        self._flows = Flows(settings) if settings.flow else None
+        self.size = output_size(
+            width=video.width, height=video.height, video_res_type=settings.video_res_type,
+            scale_w=settings.scale_w, scale_h=settings.scale_h, short_edge=settings.short_edge,
+            crop_size=settings.crop_size,
+        )  # fmt: skip
+
+    @property
+    def work(self):
+        """The Work done on this video so far."""
+        flows = self._flows.num_computed if self._flows else 0
+        return Work(self._video.total_decoded, self._video.total_converted, flows)
+
+    def crops(self, rng):
+        """The Crops of one clip; `rng` makes the random choices, if the settings ask for any."""
+        width, height = self.size
+        settings, side = self._settings, self._settings.crop_size
+        if settings.random_crop:
+            corners = [random_crop_offset(rng, width=width, height=height, crop_size=side)]
+        else:
+            corners = crop_offsets(width=width, height=height, crop_size=side, crops=settings.crops)
+        mirrored = bool(settings.mirror and rng.random() < 0.5)
+        return [Crop(top, left, mirrored) for top, left in corners]
+
+    def add(self, index, pixels, crops):
+        """Keep these crops of a frame, uint8 H x W x 3 of `size`."""
+        side = self._settings.crop_size
+        for crop in crops:
+            if (index, crop) not in self._held:
+                part = pixels[crop.top : crop.top + side, crop.left : crop.left + side]
+                self._held[index, crop] = part[:, ::-1] if crop.mirrored else part.copy()
+
+    def forget_before(self, index):
+        """Let go of the frames before one."""
+        self._held = {key: part for key, part in self._held.items() if key[0] >= index}
+
+    def clip(self, indices, crops):
+        """Return one clip, a row for each crop: crops x C x T x H x W, as in Clips.pixels.
+
+        Args:
+            indices: of the frames at the settings' offsets, all of them added.
+        """
+        rows = []
+        for crop in crops:
+            keys = [(index, crop) for index in indices]
+            frames = np.stack([self._held[key] for key in keys])
+            flow = self._flows and self._flows.clip(frames, keys)
+            rows.append(frames.transpose(3, 0, 1, 2) if flow is None else flow)
+        return np.stack(rows)
+
+
+def normalize(pixels, settings):
+    """Return what the network sees, float32 rows x C x T x H x W, of Clips.pixels."""
+    if settings.flow:
+        return pixels
+    return normalize_rgb(pixels)
+
+
+def rows_of(clips_starts, clips_seconds, crops):
+    """Repeat what is known of each clip for its crops: (starts, seconds) as in Clips."""
+    starts = np.repeat(np.asarray(clips_starts, np.int64), crops)
+    return starts, np.repeat(np.asarray(clips_seconds, np.float64).reshape(-1, 2), crops, axis=0)

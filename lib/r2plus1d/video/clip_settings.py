@@ -1,0 +1,73 @@
+"""Which clips of a video, and what becomes of their frames: the settings that VideoInput takes."""
+
+import dataclasses
+import functools
+
+from r2plus1d.errors import InputError
+from r2plus1d.networks.input import Input
+from r2plus1d.video import sampling
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSettings(Input):
+    """What a network is to be given, and which clips of a video that is to be.
+
+    Attributes:
+        decode_type: `random`, `uniform`, `start` (the record's start frame, found by its timestamp
+            as VideoInput does) or `frame` (the same, found by counting frames).
+        clips: clips of a video.
+        clip_starts: first frames that replace the uniform ones.
+        crops: crops of a clip.
+        random_crop, mirror: crop anywhere; mirror every other clip; both at random.
+        seed: of every random choice. One record's choices depend on it and on the record's index.
+
+    Raises:
+        InputError: settings that exclude each other.
+    """
+
+    decode_type: str = 'uniform'
+    clips: int = 1
+    clip_starts: tuple[int, ...] = ()
+    crops: int = 1
+    random_crop: bool = False
+    mirror: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.has_start_frames and self.clips > 1:
+            raise InputError(
+                f'decode_type start takes one clip a record; clip_per_video is {self.clips}'
+            )
+        if self.clip_starts and self.decode_type != 'uniform':
+            raise InputError(
+                f'clip_start_positions need decode_type uniform, not {self.decode_type}'
+            )
+        if self.random_crop and self.crops > 1:
+            raise InputError(f'random_crop takes one crop a clip; crop_per_clip is {self.crops}')
+
+    @property
+    def has_start_frames(self) -> bool:
+        """Whether each record says where its clip begins."""
+        return self.decode_type in ('start', 'frame')
+
+    @property
+    def num_clips(self) -> int:
+        return len(self.clip_starts) or self.clips
+
+    @property
+    def rows(self) -> int:
+        """Rows that one video gives: clip by clip, crop by crop."""
+        return self.num_clips * self.crops
+
+    @functools.cached_property
+    def offsets(self) -> list[int]:
+        """Offsets from a clip's first frame of every frame that it needs."""
+        if self.flow:
+            return sampling.flow_offsets(length=self.length, rate=self.rate, gap=self.flow.gap)
+        return sampling.rgb_offsets(length=self.length, rate=self.rate)
+
+    @property
+    def required(self) -> int:
+        """Frames from a clip's first to its last."""
+        return self.offsets[-1] + 1
