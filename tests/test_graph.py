@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
 from r2plus1d.networks import cost, graph
 from r2plus1d.networks.network import Network
@@ -39,6 +38,7 @@ class Caffe2Graph:
         from caffe2.python import core, workspace
 
         from r2plus1d.backends.caffe2 import layers
+        from r2plus1d.backends.caffe2.layers import build
 
         model = layers.new_model(network.name)
         build(model, network)

@@ -6,7 +6,6 @@ import struct
 import numpy as np
 import pytest
 
-from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
 from r2plus1d.networks.network import Network
 from r2plus1d.weights.files import load_parameters, read_minidb
@@ -17,6 +16,7 @@ from caffe2.python import core, workspace  # noqa: E402
 from caffe2.python.predictor import predictor_exporter  # noqa: E402
 
 from r2plus1d.backends.caffe2 import layers  # noqa: E402
+from r2plus1d.backends.caffe2.layers import build  # noqa: E402
 from r2plus1d.weights import minidb  # noqa: E402
 
 SMALL = Network('r2d', 10, clip_length=8, num_labels=5)

@@ -17,7 +17,7 @@ import pytest
 
 from r2plus1d.cli.main import BAD_USAGE, FAILED
 from r2plus1d.errors import InputError
-from r2plus1d.networks import cost, zoo
+from r2plus1d.networks import cost, published
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.published import FLOW, PUBLISHED, RGB, TABLE_2, Published
@@ -61,7 +61,7 @@ def test_28_of_28_rows_agree(run_tool):
     ],
 )
 def test_a_false_row_fails_the_check(model_zoo, monkeypatch, capsys, change, told):
-    monkeypatch.setattr(zoo, 'TABLE_2', (dataclasses.replace(TABLE_2[0], **change),))
+    monkeypatch.setattr(published, 'TABLE_2', (dataclasses.replace(TABLE_2[0], **change),))
     assert model_zoo.call('--check') == FAILED
     out = capsys.readouterr().out
     assert told in out

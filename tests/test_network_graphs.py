@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 import golden_networks
-from r2plus1d.backends.caffe2.layers import build
-from r2plus1d.backends.caffe2.schema import schema
 from r2plus1d.networks import cost
 from r2plus1d.networks.network import Network
 
@@ -14,6 +12,8 @@ pytest.importorskip('caffe2.python', reason='needs Caffe2')
 from caffe2.python import utils, workspace  # noqa: E402
 
 from r2plus1d.backends.caffe2 import layers  # noqa: E402
+from r2plus1d.backends.caffe2.layers import build  # noqa: E402
+from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
 
 RELATIVE_ERROR = 1e-5
 CHEAP = 15e9  # multiply-adds a clip; of networks that take more only one clip is run

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from r2plus1d.backends import choose
+from r2plus1d.backends import choose, installed
 from r2plus1d.backends.choose import CAFFE2, EngineSettings, chosen, open_engine, require
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices
@@ -178,5 +178,5 @@ def test_caffe2_does_not_run_onnx_files(monkeypatch):
 
 
 def test_a_torch_that_is_too_old(monkeypatch):
-    monkeypatch.setattr(choose, '_torch_release', lambda: 1)
+    monkeypatch.setattr(installed, '_torch_release', lambda: 1)
     assert not has('torch')

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from r2plus1d.backends.caffe2.schema import schema
 from r2plus1d.backends.choose import open_engine
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
@@ -29,6 +28,7 @@ from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
+from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
 from r2plus1d.backends.caffe2.trainer import TrainingNet  # noqa: E402
 from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
@@ -228,7 +228,7 @@ sys.path.insert(0, {tests!r})
 import test_training as t
 with t.training_net() as net:
     for iteration in range(1, 10**6):
-        t.checkpoint.save(sys.argv[1], net, iteration)
+        t.checkpoints.save(sys.argv[1], net, iteration)
         print(iteration, flush=True)
 """
 

@@ -10,8 +10,7 @@ import pathlib
 
 from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import FAILED, run
-from r2plus1d.networks import cost
-from r2plus1d.networks.published import PUBLISHED, TABLE_2, TABLE_5
+from r2plus1d.networks import cost, published
 from r2plus1d.weights import download
 
 ADDRESS = 'https://www.dropbox.com/s/{key}/{name}.pkl?dl=1'
@@ -21,7 +20,11 @@ OPTIONS = {
         False,
         '1, or --check alone: fail if our figures are not the published',
     ),
-    'download': (flag_types.one_of(*PUBLISHED), None, 'fetch these weights and print their path'),
+    'download': (
+        flag_types.one_of(*published.PUBLISHED),
+        None,
+        'fetch these weights and print their path',
+    ),
     'cache': (pathlib.Path, None, 'for weights; R2PLUS1D_CACHE or ~/.cache/r2plus1d if absent'),
     'mirror': (str, None, f'where the files are, if not at {ADDRESS}'),
 }  # fmt: skip
@@ -42,8 +45,8 @@ def ours(row):
 
 def agrees(row):
     """Whether our figures round to the published ones; where there are none, building is enough."""
-    published = (row.glops, row.params)
-    return all(p is None or p == round(o, 1) for p, o in zip(published, ours(row)))
+    figures = (row.glops, row.params)
+    return all(p is None or p == round(o, 1) for p, o in zip(figures, ours(row)))
 
 
 def cells(row):
@@ -71,16 +74,16 @@ def _padded(adjust, column):
 
 
 def print_zoo():
-    print_table('Table 2: trained from scratch, tested on 10 clips a video', TABLE_2)
-    print_table('Table 5: deeper networks and longer clips, tested densely', TABLE_5)
+    print_table('Table 2: trained from scratch, tested on 10 clips a video', published.TABLE_2)
+    print_table('Table 5: deeper networks and longer clips, tested densely', published.TABLE_5)
     print('Weights')
-    for row in PUBLISHED.values():
+    for row in published.PUBLISHED.values():
         print(row.name, row.link)
 
 
 def check():
     """Print the rows that disagree and how many do not; return the exit status."""
-    every = TABLE_2 + TABLE_5
+    every = published.TABLE_2 + published.TABLE_5
     wrong = [row for row in every if not agrees(row)]
     for row in wrong:
         glops, params = ours(row)
@@ -96,7 +99,7 @@ def main():
         return check()
     if args.download:
         folder = args.cache or download.cache_folder()
-        print(download.fetch(PUBLISHED[args.download], folder, mirror=args.mirror))
+        print(download.fetch(published.PUBLISHED[args.download], folder, mirror=args.mirror))
     else:
         print_zoo()
     return 0

@@ -6,7 +6,6 @@ Example:
 
 import json
 
-from r2plus1d.backends.caffe2.schema import schema
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
@@ -22,6 +21,8 @@ LAYOUT = '{:<32} {:<16} {:>15} {:>12} {:>15}'
 
 def as_json(network, training):
     """The graph as one JSON object, the settings it was built from first."""
+    from r2plus1d.backends.caffe2.schema import schema  # where there is Caffe2
+
     settings = {
         'model_name': network.architecture,
         'model_depth': network.depth,
