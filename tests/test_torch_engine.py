@@ -14,7 +14,7 @@ from onnx_models import distance
 from r2plus1d.backends.pytorch import engine as torch_engine
 from r2plus1d.backends.pytorch.engine import TorchEngine
 from r2plus1d.devices import Devices
-from r2plus1d.errors import InputError
+from r2plus1d.errors import BackendError, InputError
 from r2plus1d.networks import graph
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
@@ -328,7 +328,7 @@ def test_a_process_that_dies_is_an_error():
     with workers() as engine:
         engine.load(PARAMETERS)
         os.kill(engine.processes[1], signal.SIGKILL)
-        with pytest.raises(InputError, match='the process for cpu 1 ended with status -9'):
+        with pytest.raises(BackendError, match='the process for cpu 1 ended with status -9'):
             engine.run(CLIPS)
         assert engine.processes == [], 'the other one is left'
 

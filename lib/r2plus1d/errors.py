@@ -1,4 +1,8 @@
-"""What a user did or has that cannot work: shown as one line, never as a traceback."""
+"""What cannot work: shown as one line, never as a traceback."""
+
+
+class BackendError(RuntimeError):
+    """What runs a network ended or ran out of memory; shown as one line, and no flag is wrong."""
 
 
 class InputError(ValueError):
@@ -12,6 +16,6 @@ class RecordError(InputError):
         reason: what is wrong with it, with the numbers, without the record's name.
     """
 
-    def __init__(self, reason):
+    def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason

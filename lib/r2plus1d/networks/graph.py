@@ -1,10 +1,14 @@
 """A network's inference graph as plain data, without Caffe2: operators, shapes, parameters."""
 
 import dataclasses
+import functools
 import math
+import types
+from collections.abc import Mapping
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.build import build_on
+from r2plus1d.networks.network import Network
 
 BN_EPSILON = 1e-3
 OVERWRITTEN = '/overwritten'
@@ -47,12 +51,13 @@ class Graph:
     """
 
     nodes: tuple
-    parameters: dict
-    shapes: dict
+    parameters: Mapping[str, tuple]
+    shapes: Mapping[str, tuple]
 
 
-def trace(network):
-    """Return the Graph of `network`.
+@functools.lru_cache(maxsize=64)
+def trace(network: Network) -> Graph:
+    """Return the Graph of `network`; it is made once in a process, and nobody can change it.
 
     Raises:
         InputError: pred_layer_name is the name of another blob or parameter.
@@ -60,7 +65,8 @@ def trace(network):
     recorder = _Recorder(network.data_shape)
     build_on(recorder, network)
     parameters = {**recorder.trained, **recorder.running}
-    return Graph(tuple(recorder.nodes), parameters, recorder.shapes)
+    frozen = map(types.MappingProxyType, (parameters, recorder.shapes))
+    return Graph(tuple(recorder.nodes), *frozen)
 
 
 class _Recorder:

@@ -3,12 +3,8 @@
 import csv
 import pathlib
 
-import matplotlib
-
-matplotlib.use('Agg')  # no screen
-
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
+from matplotlib.figure import Figure  # its own canvas, so no screen is needed
+from matplotlib.ticker import MaxNLocator
 
 PANELS = (
     ('loss', False, (('train_loss', 'train'),)),
@@ -25,8 +21,8 @@ def plot_log(log_path, picture_path):
     with pathlib.Path(log_path).open(newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
     epochs = [int(row['epoch']) for row in rows]
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(12, 3.5), constrained_layout=True)
-    for axis, (title, logarithmic, curves) in zip(axes, PANELS):
+    figure = Figure(figsize=(12, 3.5), constrained_layout=True)
+    for axis, (title, logarithmic, curves) in zip(figure.subplots(1, len(PANELS)), PANELS):
         for column, label in curves:
             axis.plot(epochs, [float(row[column]) for row in rows], marker='.', label=label)
         axis.set(title=title, xlabel='epoch', yscale='log' if logarithmic else 'linear')
@@ -36,4 +32,3 @@ def plot_log(log_path, picture_path):
             axis.set_ylim(0, 1)
             axis.legend()
     figure.savefig(picture_path, dpi=100)
-    pyplot.close(figure)

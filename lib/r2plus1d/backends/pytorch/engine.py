@@ -68,7 +68,8 @@ class TorchEngine:
                 engines.onnx.OnnxModel of the same network.
 
         Raises:
-            InputError: a file without one of the outputs, a device without enough memory.
+            InputError: a file without one of the outputs.
+            BackendError: a device without enough memory.
         """
         from r2plus1d.weights import onnx_file
 
@@ -80,19 +81,18 @@ class TorchEngine:
             for device in self._devices:
                 device.wait()
 
-    def run(self, pixels, label=None):
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network.
 
         Args:
             pixels: N x C x T x H x W, N at least 1: uint8 RGB, normalized on the device, or
                 float32 that is normalized already.
-            label: not used; the interface of engines has it.
 
         Returns:
             {output: float32 array of N rows}, rows in the order of `pixels`.
 
         Raises:
-            InputError: a device without enough memory, a process that ended.
+            BackendError: a device without enough memory, a process that ended.
         """
         assert self._devices, 'closed'
         chunks = [pixels[i : i + self._chunk] for i in range(0, len(pixels), self._chunk)]

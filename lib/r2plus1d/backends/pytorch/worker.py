@@ -15,7 +15,7 @@ import onnx
 import torch
 
 from r2plus1d.backends.pytorch.device import open_device
-from r2plus1d.errors import InputError
+from r2plus1d.errors import BackendError, InputError
 
 SECONDS_TO_END = 10
 LARGEST_ITEM = np.dtype(np.float32).itemsize
@@ -116,6 +116,8 @@ class WorkerDevice:
             kind, content = self._pipe.recv()
         if kind == 'refused':
             raise InputError(content)
+        if kind == 'failed':
+            raise BackendError(content)
         if kind == 'broken':
             raise RuntimeError(f'in the process for {self._name}: {content}')
         return content
@@ -126,7 +128,7 @@ class WorkerDevice:
             yield
         except (EOFError, ConnectionError):
             self._process.join(SECONDS_TO_END)
-            raise InputError(
+            raise BackendError(
                 f'the process for {self._name} ended with status {self._process.exitcode} '
                 '(-9: killed, as when memory runs out)'
             ) from None
@@ -156,6 +158,8 @@ def _serve(pipe, memory_size, threads, kind, number, options):
             _answer(pipe, memory, open_device(kind, number, **options))
         except InputError as error:
             pipe.send(('refused', str(error)))
+        except BackendError as error:
+            pipe.send(('failed', str(error)))
         except (EOFError, ConnectionError):
             raise
         except Exception:
