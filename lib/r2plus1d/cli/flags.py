@@ -55,9 +55,14 @@ WEIGHTS = {
     'load_model_path': (
         pathlib.Path,
         REQUIRED,
-        'weights of the network, or an .onnx file, which says itself what network it is',
+        'weights of the network (.pkl, .mdl or .onnx), or the name of published ones, such as '
+        'r2.5d_d18_l8, which are downloaded',
     ),
-    'db_type': (one_of('pickle', 'minidb'), 'pickle', 'kind of weight file'),
+    'db_type': (
+        one_of('pickle', 'minidb'),
+        None,
+        'kind of weight file; goes by what the file begins with when left out',
+    ),
 }
 
 DATABASE = {

@@ -1,79 +1,118 @@
 """From parsed options to what they ask for: the network, its clips, a reader, an engine."""
 
 from r2plus1d.backends.choose import EngineSettings, open_engine
-from r2plus1d.backends.installed import require_onnx
 from r2plus1d.cli.flags import FLOW_CHANNELS
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
+from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
+from r2plus1d.weights.infer import infer_width_is_same
+from r2plus1d.weights.stored import LIKELY_LENGTHS, open_weights
 
-ONNX_SUFFIX = '.onnx'
+# Fields of Network under the names of their flags
+NETWORK = {
+    'architecture': 'model_name',
+    'depth': 'model_depth',
+    'crop_size': 'crop_size',
+    'num_channels': 'num_channels',
+    'num_labels': 'num_labels',
+    'multi_label': 'multi_label',
+    'pred_layer_name': 'pred_layer_name',
+    'use_dropout': 'use_dropout',
+    'width': 'width',
+}
 
 
-def take_onnx(args):
-    """Let an .onnx file in load_model_path set the options of NETWORK and CLIPS.
+def take_weights(args, *, path=None):
+    """Let the file in load_model_path, or the published weights of its name, set what they decide.
+
+    Args:
+        path: of the weights, if not load_model_path.
 
     Returns:
-        engines.onnx.OnnxModel, or None if load_model_path is no .onnx file.
+        weights.stored.Stored, or None if there is no load_model_path.
 
     Raises:
-        InputError: it cannot be read, or an option that was given differs from it.
+        InputError: it cannot be read; a flag that was given differs from it; nobody says how long
+            the clips are.
     """
-    path = args.load_model_path
-    if path is None or path.suffix != ONNX_SUFFIX:
-        _require_no_int8(args)
+    path = path or args.load_model_path
+    if path is None:
         return None
-    require_onnx()
-    from r2plus1d.weights import onnx_file
-
-    model = onnx_file.read(path)
-    if not model.is_int8:
-        _require_no_int8(args)
-    for name, value in _options_of(model, args).items():
-        same = {value, model.network.logits} if name == 'pred_layer_name' else {value}
-        if name in args.given and getattr(args, name) not in same:
-            raise InputError(
-                f'{name} is {getattr(args, name)}, and {path} is of {value}; leave the flag out'
-            )
-        setattr(args, name, value)
-    return model
-
-
-def _require_no_int8(args):
-    """The options of a tool that runs no network have no precision."""
-    if getattr(args, 'precision', None) == 'int8':
+    stored = open_weights(path, getattr(args, 'db_type', None))
+    if getattr(args, 'precision', None) == 'int8' and not stored.is_int8:
         raise InputError(
-            f'precision is int8, and {args.load_model_path} is not: tools/quantize.py makes an '
-            '.onnx file that is'
+            f'precision is int8, and {path} is not: tools/quantize.py makes an .onnx file that is'
         )
+    for name, value in _options_of(stored, args).items():
+        _take(args, name, value, stored)
+    return stored
 
 
-def _options_of(model, args):
-    """{option: value} that an OnnxModel decides; its file need not say what clips it takes."""
-    own = model.network
-    length = 'clip_length_of' if args.input_type == 'flow' else 'clip_length_rgb'
-    return {
-        'model_name': own.architecture,
-        'model_depth': own.depth,
-        'crop_size': own.crop_size,
-        'num_channels': own.num_channels,
-        'num_labels': own.num_labels,
-        'multi_label': own.multi_label,
-        'pred_layer_name': own.pred_layer_name,
-        'use_dropout': own.use_dropout,
-        'width': own.width,
-        **({'precision': 'int8'} if model.is_int8 else {}),
-        **(model.settings or {length: own.clip_length}),
+def _take(args, name, value, stored):
+    """Set an option by the file; InputError if another value was given."""
+    given = getattr(args, name)
+    same = {value, None} if name == 'pred_layer_name' else {value}
+    if name == 'pred_layer_name' and value is None:
+        same.add(f'last_out_L{stored.network["num_labels"]}')
+    if name in args.given and given not in same and not _is_same_width(name, given, stored):
+        shown = {'pred_layer_name': 'the default'}.get(name) if value is None else value
+        raise InputError(f'{name} is {given}, and {stored.path} is of {shown}; leave the flag out')
+    if name not in args.given or name != 'width':
+        setattr(args, name, value)
+
+
+def _is_same_width(name, given, stored):
+    """Whether another width makes the same numbers of channels."""
+    return name == 'width' and not stored.onnx and infer_width_is_same(given, stored.blobs)
+
+
+def _options_of(stored, args):
+    """{option: value} that a file decides."""
+    known = {
+        flag: stored.network[field] for field, flag in NETWORK.items() if field in stored.network
     }
+    if stored.is_int8:
+        known['precision'] = 'int8'
+    if stored.input:
+        return {**known, **_options_of_input(stored.input)}
+    is_flow = args.input_type == 'flow'
+    length = 'clip_length_of' if is_flow else 'clip_length_rgb'
+    if 'clip_length' in stored.network:
+        return {**known, length: stored.network['clip_length']}
+    if length not in args.given:
+        likely = ', '.join(map(str, LIKELY_LENGTHS[:-1]))
+        raise InputError(
+            f'{stored.path} does not say how long its clips are: give --{length}, which is likely '
+            f'{likely} or {LIKELY_LENGTHS[-1]}'
+        )
+    return known
 
 
-def load_weights(args, of_network, model=None):
-    """Return what an engine's `load` takes: `model`, or the parameters of `of_network`."""
-    if model is not None:
-        return model
-    from r2plus1d.weights.files import load_parameters
+def _options_of_input(given):
+    """{option: value} of an Input."""
+    end = 'of' if given.flow else 'rgb'
+    options = {
+        'input_type': 'flow' if given.flow else 'rgb',
+        f'clip_length_{end}': given.length,
+        f'sampling_rate_{end}': given.rate,
+        'video_res_type': given.video_res_type,
+        'scale_h': given.scale_h,
+        'scale_w': given.scale_w,
+        'short_edge': given.short_edge,
+    }
+    if given.flow:
+        options.update(
+            frame_gap_of=given.flow.gap,
+            do_flow_aggregation=given.flow.aggregate,
+            flow_data_type=given.flow.data_type,
+        )
+    return options
 
-    return load_parameters(args.load_model_path, args.db_type, of_network)
+
+def load_weights(of_network, stored):
+    """Return what an engine's `load` takes: an OnnxModel, or the parameters of `of_network`."""
+    return stored.onnx or stored.parameters(of_network)
 
 
 def engine_settings(args):
@@ -113,38 +152,44 @@ def network(args):
     )
 
 
+def clip_input(args):
+    """Return the Input that parsed options of the groups NETWORK and CLIPS ask for."""
+    is_flow = args.input_type == 'flow'
+    flow = FlowSettings(args.frame_gap_of, args.do_flow_aggregation, args.flow_data_type)
+    given = Input(
+        length=args.clip_length_of if is_flow else args.clip_length_rgb,
+        rate=args.sampling_rate_of if is_flow else args.sampling_rate_rgb,
+        flow=flow if is_flow else None,
+        video_res_type=args.video_res_type,
+        scale_w=args.scale_w,
+        scale_h=args.scale_h,
+        short_edge=args.short_edge or min(args.scale_h, args.scale_w),
+        crop_size=args.crop_size,
+    )
+    if args.num_channels not in (None, given.channels):
+        raise InputError(f'num_channels is {args.num_channels}; the input has {given.channels}')
+    return given
+
+
 def clip_settings(args, **changes):
     """Return the ClipSettings that parsed options of the groups NETWORK and CLIPS ask for.
 
     Args:
         changes: settings that are not the options'.
     """
-    from r2plus1d.networks.input import FlowSettings
     from r2plus1d.video.clip_settings import ClipSettings
 
-    optical_flow = args.input_type == 'flow'
-    flow = FlowSettings(args.frame_gap_of, args.do_flow_aggregation, args.flow_data_type)
     chosen = {
-        'length': args.clip_length_of if optical_flow else args.clip_length_rgb,
-        'rate': args.sampling_rate_of if optical_flow else args.sampling_rate_rgb,
-        'flow': flow if optical_flow else None,
+        **vars(clip_input(args)),
         'decode_type': args.decode_type,
         'clips': args.clip_per_video or (10 if args.decode_type == 'uniform' else 1),
         'clip_starts': tuple(args.clip_start_positions),
-        'video_res_type': args.video_res_type,
-        'scale_w': args.scale_w,
-        'scale_h': args.scale_h,
-        'short_edge': args.short_edge or min(args.scale_h, args.scale_w),
-        'crop_size': args.crop_size,
         'crops': args.crop_per_clip,
         'random_crop': args.random_crop,
         'mirror': args.random_mirror,
         'seed': args.seed,
     }
-    settings = ClipSettings(**{**chosen, **changes})
-    if args.num_channels not in (None, settings.channels):
-        raise InputError(f'num_channels is {args.num_channels}; the input has {settings.channels}')
-    return settings
+    return ClipSettings(**{**chosen, **changes})
 
 
 def training_clips(args):

@@ -50,7 +50,7 @@ def described(args, network, class_names):
     """The metadata that options of NETWORK, CLIPS and WEIGHTS make."""
     return onnx_file.describe(
         network,
-        vars(args),
+        from_flags.clip_input(args),
         class_names=class_names,
         weights_sha256=hashlib.sha256(args.load_model_path.read_bytes()).hexdigest(),
     )

@@ -1,16 +1,21 @@
-"""What an exported file says of itself: key and text, written as flags are on a command line."""
+"""What a file says of itself: which network it holds, what that is to be given, its classes.
 
-import argparse
+A card is {key: text}, each text written as flags are on a command line. An .onnx file has it as
+its metadata, a pickle under the key CARD beside `blobs`, a minidb as a text under that name.
+"""
+
 import dataclasses
 import json
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional
 
-from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.errors import InputError
-from r2plus1d.networks.input import FlowSettings, Input
+from r2plus1d.networks.input import EXTRA_CHANNELS, FlowSettings, Input
 from r2plus1d.networks.network import Network
 
+CARD = 'r2plus1d_card'
 FORMAT_VERSION = '1'
 # Network's fields under the names of their flags; the clip length is not two but one here.
 NETWORK = {
@@ -37,13 +42,14 @@ CLIPS = (
     'video_res_type',
     'short_edge',
 )
-TYPES = {**flags.NETWORK, **flags.CLIPS, 'clip_length': flags.NETWORK['clip_length_rgb']}
+RES_TYPES = ('scale', 'short_edge', 'original')
+INPUT_TYPES = ('rgb', 'flow')
 LONGEST_VALUE = 200  # of a flag; labels may be longer
 LARGEST_VALUE = 1 << 20
 SHA256 = re.compile('[0-9a-f]{64}')
 
 
-def of_network(network, *, batch_norm_folded):
+def of_network(network: Network, *, batch_norm_folded: bool) -> dict[str, str]:
     """Return {key: text} of a Network and of how it is stored."""
     values = {key: getattr(network, field) for key, field in NETWORK.items()}
     values['pred_layer_name'] = network.logits
@@ -54,91 +60,103 @@ def of_network(network, *, batch_norm_folded):
     }
 
 
-def describe(network, settings, *, class_names=None, weights_sha256=None):
+def describe(
+    network: Network,
+    given: Input,
+    *,
+    class_names: Optional[Sequence[str]] = None,
+    weights_sha256: Optional[str] = None,
+) -> dict[str, str]:
     """Return {key: text} of what the network is to be given, and of where it comes from.
 
     Args:
-        network: models.network.Network.
-        settings: {name: value} of the options CLIPS, as flags.parse gives them.
         class_names: num_labels texts.
         weights_sha256: of the weight file, in hexadecimal.
 
     Raises:
-        InputError: a setting that is missing or impossible, names that are too few or too many.
+        InputError: an impossible setting, names that are too few or too many.
     """
-    values = {name: settings.get(name) for name in CLIPS}
-    missing = [name for name in CLIPS if values[name] is None and name != 'short_edge']
-    if missing:
-        raise InputError(f'{missing[0]} is not given; the file is to say how clips are made')
-    if values['short_edge'] is None:  # as options.clip_settings has it
-        values['short_edge'] = min(values['scale_h'], values['scale_w'])
-    metadata = {name: _text(value) for name, value in values.items()}
-    mean, deviation = normalization(values['input_type'], values['flow_data_type'])
-    metadata.update(channel_mean=json.dumps(mean), channel_std=json.dumps(deviation))
+    flow = given.flow or FlowSettings()
+    values = {
+        'input_type': 'flow' if given.flow else 'rgb',
+        'sampling_rate_rgb': 1 if given.flow else given.rate,
+        'sampling_rate_of': given.rate if given.flow else 2,
+        'frame_gap_of': flow.gap,
+        'do_flow_aggregation': flow.aggregate,
+        'flow_data_type': flow.data_type,
+        'scale_h': given.scale_h,
+        'scale_w': given.scale_w,
+        'video_res_type': given.video_res_type,
+        'short_edge': given.short_edge,
+    }
+    card = {name: _text(value) for name, value in values.items()}
+    mean, deviation = given.statistics
+    card.update(channel_mean=json.dumps(list(mean)), channel_std=json.dumps(list(deviation)))
     if class_names is not None:
-        metadata['labels'] = json.dumps(list(class_names), ensure_ascii=False)
+        card['labels'] = json.dumps(list(class_names), ensure_ascii=False)
     if weights_sha256 is not None:
-        metadata['weights_sha256'] = weights_sha256
-    clips_and_names(network, metadata)  # as a reader checks it
-    return metadata
+        card['weights_sha256'] = weights_sha256
+    clips_and_names(network, card)  # as a reader checks it
+    return card
 
 
-def normalization(input_type, flow_data_type):
-    """Return the lists (mean, standard deviation) of the channels, in their order.
-
-    The magnitude of a flow is |x| + |y| of the normalized x and y, itself normalized.
-    """
-    flow = FlowSettings(data_type=flow_data_type) if input_type == 'flow' else None
-    mean, deviation = Input(flow=flow).statistics
-    return list(mean), list(deviation)
-
-
-def clips_and_names(network, metadata):
-    """Return (settings, class names) as `clip_settings` and `class_names` do.
+def clips_and_names(
+    network: Network, card: Mapping[str, str]
+) -> tuple[Optional[Input], Optional[tuple[str, ...]]]:
+    """Return (Input, class names) as `input_of` and `class_names` do.
 
     Raises:
-        InputError: `metadata` describes nothing that `network` takes, or has a strange checksum.
+        InputError: the card describes nothing that `network` takes, or has a strange checksum.
     """
-    digest = metadata.get('weights_sha256')
+    digest = card.get('weights_sha256')
     if digest is not None and not SHA256.fullmatch(digest):
         raise InputError(f'weights_sha256 is {digest[:80]!r}; it has 64 hexadecimal digits')
-    return clip_settings(network, metadata), class_names(network, metadata)
+    return input_of(network, card), class_names(network, card)
 
 
-def network_of(metadata):
+def network_of(card: Mapping[str, str]) -> tuple[Network, bool]:
     """Return (Network, whether batch norms are folded) that the texts tell of."""
-    values = {field: _parsed(metadata, key) for key, field in NETWORK.items()}
+    values = {field: _parsed(card, key) for key, field in NETWORK.items()}
     last = values.pop('pred_layer_name')
     if not _is_plain(last):
         raise InputError(f'pred_layer_name is {last!r}; it is one plain line')
     network = Network(**values)
     if network.logits != last:
         network = dataclasses.replace(network, pred_layer_name=last)
-    return network, _parsed(metadata, 'batch_norm_folded', flag_types.bit)
+    return network, _parsed(card, 'batch_norm_folded')
 
 
-def clip_settings(network, metadata):
-    """Return {option: value} of CLIPS and of what the network decides, {} where there are none.
+def input_of(network: Network, card: Mapping[str, str]) -> Optional[Input]:
+    """Return what the network is to be given, None where the card does not say.
 
     Raises:
-        InputError: not all of them, a wrong value, or clips that the network does not take.
+        InputError: it says a part only, a wrong value, or an input that the network does not take.
     """
-    if not any(name in metadata for name in (*CLIPS, 'channel_mean', 'channel_std')):
-        return {}
-    settings = {name: _parsed(metadata, name) for name in CLIPS}
-    length = 'clip_length_of' if settings['input_type'] == 'flow' else 'clip_length_rgb'
-    settings[length] = network.clip_length
-    settings.update(crop_size=network.crop_size, num_channels=network.num_channels)
-    args = flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])
-    from_flags.clip_settings(argparse.Namespace(**{**vars(args), **settings}))  # it checks them
-    expected = normalization(settings['input_type'], settings['flow_data_type'])
-    for key, numbers in zip(('channel_mean', 'channel_std'), expected):
-        if _json(metadata, key) != numbers:
-            raise InputError(f'{key} is {metadata[key]!r}; clips are normalized with {numbers}')
-    return settings
+    if not any(name in card for name in (*CLIPS, 'channel_mean', 'channel_std')):
+        return None
+    values = {name: _parsed(card, name) for name in CLIPS}
+    is_flow = values['input_type'] == 'flow'
+    gap, data_type = values['frame_gap_of'], values['flow_data_type']
+    flow = FlowSettings(gap, values['do_flow_aggregation'], data_type) if is_flow else None
+    given = Input(
+        length=network.clip_length,
+        rate=values['sampling_rate_of' if is_flow else 'sampling_rate_rgb'],
+        flow=flow,
+        video_res_type=values['video_res_type'],
+        scale_w=values['scale_w'],
+        scale_h=values['scale_h'],
+        short_edge=values['short_edge'],
+        crop_size=network.crop_size,
+    )
+    if given.channels != network.num_channels:
+        raise InputError(f'num_channels is {network.num_channels}; the input has {given.channels}')
+    for key, numbers in zip(('channel_mean', 'channel_std'), map(list, given.statistics)):
+        if _json(card, key) != numbers:
+            raise InputError(f'{key} is {card[key]!r}; clips are normalized with {numbers}')
+    return given
 
 
-def class_names(network, metadata):
+def class_names(network: Network, metadata: Mapping[str, str]) -> Optional[tuple[str, ...]]:
     """Return the tuple of class names, None where there are none."""
     if 'labels' not in metadata:
         return None
@@ -153,22 +171,68 @@ def class_names(network, metadata):
     return tuple(names)
 
 
-def _parsed(metadata, key, kind=None):
-    text = metadata.get(key)
+def _parsed(card: Mapping[str, str], key: str) -> Any:
+    text = card.get(key)
     if text is None:
         raise InputError(f'{key} is not among the metadata')
     if len(text) > LONGEST_VALUE:
         raise InputError(f'{key} has {len(text)} characters; at most {LONGEST_VALUE}')
     try:
-        value = (kind or TYPES[key][0])(text)
-    except argparse.ArgumentTypeError as error:
+        value = PARSERS[key](text)
+    except ValueError as error:
         raise InputError(f'{key}: {error}') from None
     if isinstance(value, int) and value > LARGEST_VALUE:
         raise InputError(f'{key} is {text}; at most {LARGEST_VALUE}')
     return value
 
 
-def _json(metadata, key):
+def _integer(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f'{text!r} is not an integer') from None
+    if value < 1:
+        raise ValueError(f'{value} is less than 1')
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f'{text!r} is not a number') from None
+    if not 0 < value < float('inf'):
+        raise ValueError(f'{text} is not above 0')
+    return value
+
+
+def _bit(text: str) -> bool:
+    return _one_of('0', '1')(text) == '1'
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f'{text!r} is unknown; known: {", ".join(words)}')
+        return text
+
+    return parse
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys((*NETWORK, *CLIPS), _integer),
+    **dict.fromkeys(('multi_label', 'use_dropout', 'do_flow_aggregation'), _bit),
+    'batch_norm_folded': _bit,
+    'model_name': str,
+    'pred_layer_name': str,
+    'width': _number,
+    'input_type': _one_of(*INPUT_TYPES),
+    'flow_data_type': _one_of(*EXTRA_CHANNELS),
+    'video_res_type': _one_of(*RES_TYPES),
+}
+
+
+def _json(metadata: Mapping[str, str], key: str) -> Any:
     try:
         # Integers of a million digits take Python minutes; nothing here has use for integers.
         return json.loads(metadata.get(key, ''), parse_int=float)
@@ -176,10 +240,10 @@ def _json(metadata, key):
         raise InputError(f'{key} is missing, or not JSON') from None
 
 
-def _is_plain(text):
+def _is_plain(text: str) -> bool:
     """No control characters, which would do things to a terminal, and nothing but Unicode."""
     return not any(unicodedata.category(c) in ('Cc', 'Cs') and c != '\t' for c in text)
 
 
-def _text(value):
+def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ from r2plus1d.errors import InputError
 
 log = logging.getLogger(__name__)
 
-LISTED_BLOBS = 8
+LISTED_BLOBS = 5
 LAST_LAYER = re.compile(r'last_out_L(\d+)_w')
 # Names under which older files keep the multi-label head.
 OLD_LOGIT = re.compile(r'^pred_logit_L\d+_(w|b)$')
@@ -39,7 +39,7 @@ def match_parameters(blobs, shapes, *, source):
     unused = sorted(set(blobs) - set(shapes))
     if missing or misshapen:
         report = _report({'missing': missing, 'misshapen': misshapen, 'not in the network': unused})
-        raise InputError(f'{source} does not hold this network: {report}{_hint(unused)}')
+        raise InputError(f'{source} does not hold this network. {_hint(unused)}{report}')
     broken = [name for name, array in fitted.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(f'{source}: NaN or infinite values in {_listed(broken)}')
@@ -74,7 +74,7 @@ def fit_parameter(array, shape):
 def _hint(unused):
     """The likeliest reason: another number of labels."""
     labels = [found.group(1) for found in map(LAST_LAYER.fullmatch, unused) if found]
-    return f'. Its labels are {labels[0]}: --num_labels={labels[0]}?' if labels else ''
+    return f'Its labels are {labels[0]}: --num_labels={labels[0]}? ' if labels else ''
 
 
 def _report(findings):

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import pathlib
 import warnings
+from typing import Optional
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from google.protobuf.message import DecodeError
 from r2plus1d.errors import InputError
 from r2plus1d.networks import int8
 from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
 from r2plus1d.weights import card, onnx_operators
 from r2plus1d.weights.files import require_weight_file
@@ -36,8 +38,7 @@ class OnnxModel:
     Attributes:
         path: of the file.
         network: models.network.Network.
-        settings: {option: value}, by the names of options.NETWORK and options.CLIPS: what the
-            network is to be given. Empty if the file does not say.
+        input: what the network is to be given, None if the file does not say.
         outputs: names of the blobs that it gives.
         class_names: tuple of num_labels texts, or None.
         batch_norm_folded: whether convolutions have taken in their batch norms.
@@ -48,7 +49,7 @@ class OnnxModel:
 
     path: pathlib.Path
     network: Network
-    settings: dict
+    input: Optional[Input]
     outputs: tuple
     class_names: tuple
     batch_norm_folded: bool
@@ -172,11 +173,11 @@ def _read(path):
     rebuilt = onnx_operators.assemble(network, plan, values, metadata)
     if proto != rebuilt:
         raise InputError(f'its graph is not the one that is exported of {network.name}')
-    settings, class_names = card.clips_and_names(network, metadata)
+    given, class_names = card.clips_and_names(network, metadata)
     return OnnxModel(
         path=path,
         network=network,
-        settings=settings,
+        input=given,
         outputs=outputs,
         class_names=class_names,
         batch_norm_folded=folded,

@@ -1,0 +1,131 @@
+"""A network with its parameters, what it is to be given, and its class names."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import numpy as np
+
+from r2plus1d.errors import InputError
+from r2plus1d.networks.input import Input
+from r2plus1d.networks.network import Network
+from r2plus1d.weights import card, files
+from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
+
+if TYPE_CHECKING:
+    from r2plus1d.weights.onnx_file import OnnxModel
+
+NETWORK_FIELDS = {field.name for field in dataclasses.fields(Network)} - {'clip_length'}
+INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)} - {'crop_size'}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """What an engine needs to run, and a person to read what comes out.
+
+    Attributes:
+        network: which network.
+        input: what it is to be given.
+        parameters: {blob: float32 array}, complete; empty for an .onnx file.
+        class_names: num_labels texts, or None.
+        onnx: weights.onnx_file.OnnxModel, or None.
+    """
+
+    network: Network
+    input: Input
+    parameters: Mapping[str, np.ndarray] = dataclasses.field(repr=False)
+    class_names: Optional[tuple[str, ...]] = dataclasses.field(default=None, repr=False)
+    onnx: Optional['OnnxModel'] = dataclasses.field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, source: Union[str, pathlib.Path], **settings: Any) -> 'Model':
+        """Read a weight file, or the published weights of a name.
+
+        Args:
+            source: a .pkl, a minidb or an .onnx file, or a name that `published` lists.
+            settings: fields of Network and Input, for what the file does not say: `length` and
+                `rate` of most weights, `flow`.
+
+        Raises:
+            InputError: a setting that is unknown or that the file contradicts, a clip length that
+                neither says, weights that do not fit.
+        """
+        unknown = sorted(set(settings) - NETWORK_FIELDS - INPUT_FIELDS)
+        if unknown:
+            known = ', '.join(sorted(NETWORK_FIELDS | INPUT_FIELDS))
+            raise InputError(f'{unknown[0]} is no setting of a model; known: {known}')
+        stored = open_weights(source)
+        given = _input_of(stored, settings)
+        fields = {**stored.network, 'clip_length': given.length, 'crop_size': given.crop_size}
+        for name in NETWORK_FIELDS & set(settings):
+            _require_same(name, settings[name], fields.get(name, settings[name]), stored)
+            fields[name] = settings[name]
+        network = Network(**fields)
+        if network.num_channels != given.channels:
+            raise InputError(
+                f'{stored.path} takes {network.num_channels} channels; the input has '
+                f'{given.channels}: flow=FlowSettings(...) says what optical flow it takes'
+            )
+        parameters = {} if stored.onnx else stored.parameters(network)
+        return cls(network, given, parameters, stored.class_names, stored.onnx)
+
+    def save(self, path: Union[str, pathlib.Path]) -> None:
+        """Write a .pkl or a .mdl (minidb) that says what network it holds.
+
+        Raises:
+            InputError: another suffix; a model of an .onnx file, which has no parameters.
+        """
+        path = pathlib.Path(path)
+        if self.onnx:
+            raise InputError(f'{path}: a model of an .onnx file has no parameters to save')
+        writers = {'.pkl': files.save_pickle, '.mdl': files.save_minidb}
+        if path.suffix not in writers:
+            raise InputError(f'{path} ends in neither {" nor ".join(writers)}')
+        writers[path.suffix](path, self.parameters, self.card)
+
+    @property
+    def card(self) -> dict[str, str]:
+        """What a file says of this model, see weights.card."""
+        described = card.describe(self.network, self.input, class_names=self.class_names)
+        return {**described, **card.of_network(self.network, batch_norm_folded=False)}
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.Module from N x C x T x H x W, normalized float32, to {blob: tensor}.
+
+        The blobs are the class probabilities, the last layer and its features.
+
+        Raises:
+            InputError: there is no PyTorch 2; the model computes in 8 bits.
+        """
+        from r2plus1d.backends.pytorch.convert import to_module
+
+        return to_module(self)
+
+
+def _input_of(stored: Stored, settings: Mapping[str, Any]) -> Input:
+    """The file's Input, or one of the settings where it has none."""
+    chosen = {name: settings[name] for name in INPUT_FIELDS & set(settings)}
+    if 'crop_size' in settings:
+        chosen['crop_size'] = settings['crop_size']
+    if stored.input is not None:
+        for name, value in chosen.items():
+            _require_same(name, value, getattr(stored.input, name), stored)
+        return stored.input
+    if 'crop_size' in stored.network:
+        chosen.setdefault('crop_size', stored.network['crop_size'])
+    length = stored.network.get('clip_length')
+    if length is not None:
+        _require_same('length', chosen.get('length', length), length, stored)
+        chosen['length'] = length
+    if 'length' not in chosen:
+        raise InputError(
+            f'{stored.path} does not say how long its clips are: give length, which is likely '
+            f'{", ".join(map(str, LIKELY_LENGTHS[:-1]))} or {LIKELY_LENGTHS[-1]}'
+        )
+    return Input(**chosen)
+
+
+def _require_same(name: str, given: object, stored_value: object, stored: Stored) -> None:
+    if given != stored_value:
+        raise InputError(f'{name} is {given}, and {stored.path} is of {stored_value}')
