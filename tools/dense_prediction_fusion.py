@@ -8,10 +8,11 @@ from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import fusion
-from r2plus1d.evaluation.predictions import require_names, require_place, write_predictions
+from r2plus1d.evaluation.predictions import require_names, write_predictions
 from r2plus1d.evaluation.video_sums import VideoSums
 from r2plus1d.features import read
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.complete import require_place
 
 log = logging.getLogger(__name__)
 

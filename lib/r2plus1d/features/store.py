@@ -23,6 +23,7 @@ import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import NpyFile
+from r2plus1d.results.complete import complete_file
 
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
@@ -253,12 +254,8 @@ def read_arguments(path):
 
 
 def write_arguments(path, arguments):
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('w') as file:
+    with complete_file(path, 'w') as file:
         file.write(json.dumps(arguments, indent=1) + '\n')
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def differing(before, now):

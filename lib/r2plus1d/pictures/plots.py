@@ -10,6 +10,8 @@ matplotlib.use('Agg')  # no screen
 from matplotlib import pyplot  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
+from r2plus1d.results.complete import complete_file  # noqa: E402
+
 PANELS = (
     ('loss', False, (('train_loss', 'train'),)),
     ('accuracy', False, (
@@ -35,5 +37,6 @@ def plot_log(log_path, picture_path):
         if len(curves) > 1:
             axis.set_ylim(0, 1)
             axis.legend()
-    figure.savefig(picture_path, dpi=100)
+    with complete_file(picture_path) as file:
+        figure.savefig(file, dpi=100, format='png')
     pyplot.close(figure)

@@ -9,6 +9,7 @@ import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.results.complete import complete_file
 from r2plus1d.weights import safe_pickle
 from r2plus1d.weights.match import match_parameters
 
@@ -99,8 +100,5 @@ def halved(blobs):
 
 def save_pickle(path, blobs):
     """Write {blob: array} as a pickle that Python 2 and 3 read, complete or not at all."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('wb') as file:
+    with complete_file(path) as file:
         pickle.dump({'blobs': blobs}, file, protocol=2)
-    partial.replace(path)
