@@ -416,7 +416,7 @@ def test_a_full_disk_leaves_no_predictions(aggregate, tmp_path):
     [
         (['--input_dir=none'], 'none is not a folder of feature files', 1),
         (['--input_dir=.'], '. has no feature files: *.pkl files, or sub-folders with', 1),
-        (['--output=none/p.csv'], 'none is no folder for p.csv', 1),
+        (['--output=/dev/null/p.csv'], '/dev/null is a file, and no folder for p.csv', 1),
         (['--output=.'], '. is a folder; name a file', 1),
         (['--labels=none.txt'], 'labels is none.txt, which is no file', 1),
         (['--max_clip=-1'], '-1 is less than 0', 2),
@@ -493,16 +493,16 @@ def test_fusion_prints_what_a_loop_finds(fuse, sides, tmp_path):
 
 
 def test_a_sweep_with_its_plot_and_predictions(fuse, sides, tmp_path):
-    result = fuse('--file_count=2', '--alpha=sweep', '--plot=a.png', '--output=p.csv')
+    result = fuse('--file_count=2', '--alpha=sweep', '--plot=new/a.png', '--output=made/p.csv')
     alphas = [i / 20 for i in range(21)]
     lines = result.stdout.splitlines()
     assert lines[1:22] == [f'Alpha {alpha:g}: {text(sides, alpha)}' for alpha in alphas]
     best = max(alphas, key=lambda alpha: (shares(fused(sides, alpha))[0], -alpha))
     assert lines[22:] == [f'Best: alpha {best:g}, {text(sides, best)}']
-    assert f'p.csv has the predictions of alpha {best:g}' in result.stderr
-    assert (tmp_path / 'a.png').read_bytes().startswith(b'\x89PNG')
-    assert not (tmp_path / 'a.png.partial').exists()
-    rows, videos = rows_of(tmp_path / 'p.csv'), fused(sides, best)
+    assert f'made/p.csv has the predictions of alpha {best:g}' in result.stderr
+    assert (tmp_path / 'new' / 'a.png').read_bytes().startswith(b'\x89PNG')
+    assert not (tmp_path / 'new' / 'a.png.partial').exists()
+    rows, videos = rows_of(tmp_path / 'made' / 'p.csv'), fused(sides, best)
     assert [int(row['video_id']) for row in rows] == list(videos)
     for row, video in zip(rows, videos.values()):
         assert [int(row[f'top{k}']) for k in range(1, 6)] == video['order'][:5]
@@ -561,8 +561,8 @@ def test_of_many_one_sided_videos_the_first_are_listed(fuse, tmp_path):
         (['--plot=a.png'], 'alpha is 0.5 alone; a plot needs several', 1),
         (['--alpha=sweep', '--plot=a.pdf'], 'plot is a.pdf; its name has to end in .png', 1),
         (['--labels=none.txt'], 'labels is none.txt, which is no file', 1),
-        (['--plot=none/a.png', '--alpha=sweep'], 'none is no folder for a.png', 1),
-        (['--output=none/a.csv'], 'none is no folder for a.csv', 1),
+        (['--plot=/dev/null/a.png', '--alpha=sweep'], '/dev/null is a file, and no folder', 1),
+        (['--output=/dev/null/a.csv'], '/dev/null is a file, and no folder for a.csv', 1),
         (['--alpha=1.5'], '1.5 is not in 0 to 1', 2),
         (['--alpha=nan'], 'nan is not in 0 to 1', 2),
         (['--alpha=0.1,'], "'' is not a number, nor sweep", 2),

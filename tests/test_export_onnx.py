@@ -56,9 +56,9 @@ def test_export(export, tmp_path):
 
 
 def test_export_what_is_asked_for(export, tmp_path):
-    done = export('--features=comp_0_sum_2, conv1', '--fold_batch_norm=0', '--output=my.onnx')
+    done = export('--features=comp_0_sum_2, conv1', '--fold_batch_norm=0', '--output=new/my.onnx')
     assert done.returncode == 0
-    got = onnx_engine.read(tmp_path / 'my.onnx')
+    got = onnx_engine.read(tmp_path / 'new' / 'my.onnx')
     assert (got.outputs, got.batch_norm_folded) == (('comp_0_sum_2', 'conv1'), False)
 
 
@@ -94,7 +94,7 @@ def test_export_overwrites_only_when_told(export, tmp_path):
         ),
         (['--features='], 'features asks for nothing'),
         (['--output=model.bin'], 'output is model.bin; its name ends in .onnx'),
-        (['--output=absent/model.onnx'], 'there is no folder absent'),
+        (['--output=weights.pkl/model.onnx'], 'weights.pkl is a file, and no folder for model'),
         (['--labels=weights.pkl'], 'weights.pkl is not text in UTF-8'),
         (['--labels=absent.txt'], 'absent.txt: No such file'),
         (['--num_labels=6'], 'Its labels are 5: --num_labels=5?'),

@@ -151,7 +151,7 @@ def dense(make_video, make_database):
         (['--test_data=none'], 'none does not exist', 1),
         (['--load_model_path=none.pkl'], 'none.pkl: no such weight file', 1),
         (['--num_labels=9'], 'Its labels are 8: --num_labels=8?', 1),
-        (['--output_path=none/f.pkl'], 'none is no folder for f.pkl', 1),
+        (['--output_path={weights}/f.pkl'], 'weights.pkl is a file, and no folder for f.pkl', 1),
         (['--output_path=.'], 'output_path . is no name of a file or folder', 1),
         (['--output_path={tmp}'], 'is a folder; output_format pickle writes a file', 1),
         (['--output_path={weights}', '--output_format=npy'], 'is a file; output_format npy', 1),

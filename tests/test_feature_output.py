@@ -292,7 +292,7 @@ def test_nothing_but_failures_leaves_what_is_there(tmp_path, monkeypatch, is_fol
 @pytest.mark.parametrize(
     ('path', 'is_folder', 'message'),
     [
-        ('none/f.pkl', False, 'none is no folder for f.pkl'),
+        ('file/f.pkl', False, 'file is a file, and no folder for f.pkl'),
         ('.', True, r'output_path \. is no name of a file or folder'),
         ('..', True, r'output_path \.\. is no name of a file or folder'),
         ('/', True, 'output_path / is no name of a file or folder'),

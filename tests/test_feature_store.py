@@ -10,7 +10,7 @@ import pytest
 from r2plus1d.errors import InputError
 from r2plus1d.features import store as store_module
 from r2plus1d.features.npy_rows import Column, NpyFile
-from r2plus1d.features.store import Entry, Store, require_same
+from r2plus1d.features.store import Entry, Store, differing, require_same
 
 COLUMNS = {'x': Column((3,), 'float32'), 'y': Column((), 'int64')}
 RECORDS, ROWS, BATCH = 11, 2, 3
@@ -277,3 +277,33 @@ def test_memory_of_arranging_64_megabytes(tmp_path):
         tracemalloc.stop()
     assert np.load(tmp_path / 'p' / 'complete' / 'x.npy', 'r').shape == ((count - 1) * ROWS, 4096)
     assert peak < 40 << 20
+
+
+CPU = {'gpus': 'the CPU', 'batch_size': 4, 'cpu_replicas': 1, 'engine_threads': 0}
+OTHER = {'gpus': '2 replicas on the CPU', 'batch_size': 5, 'cpu_replicas': 2, 'engine_threads': 3}
+
+
+@pytest.mark.parametrize('engine', [None, 'caffe2', 'openvino'])
+def test_what_changes_no_bit_on_a_cpu_is_no_difference(engine):
+    assert differing({**CPU, 'engine': engine}, {**OTHER, 'engine': engine}) == []
+
+
+def test_threads_and_replicas_of_pytorch_are_a_difference():
+    torch = {**CPU, 'engine': 'torch'}
+    assert differing(torch, {**torch, 'batch_size': 5}) == []
+    assert differing(torch, {**torch, 'engine_threads': 3}) == ['engine_threads']
+    replicas = {**torch, 'gpus': '2 replicas on the CPU', 'cpu_replicas': 2}
+    assert differing(torch, replicas) == ['cpu_replicas', 'gpus']
+    assert differing(replicas, {**replicas, 'batch_size': 5}) == ['batch_size']
+
+
+def test_a_gpu_computes_batches():
+    gpu = {**CPU, 'gpus': 'GPU 0', 'engine': 'torch'}
+    assert differing(gpu, {**gpu, 'batch_size': 5}) == ['batch_size']
+    assert differing({**CPU, 'engine': 'torch'}, gpu) == ['gpus']
+
+
+def test_of_a_number_of_batches_their_size_decides_the_records():
+    limited = {**CPU, 'num_iterations': 3}
+    assert differing(limited, {**limited, 'engine_threads': 3}) == []
+    assert differing(limited, {**limited, 'batch_size': 5}) == ['batch_size']

@@ -50,9 +50,9 @@ def test_raw_is_the_same_before_normalization(show, tmp_path):
 
 @pytest.mark.parametrize('kind', [(), ('--input_type=flow', '--clip_length_of=8')])
 def test_sheet_has_a_row_a_clip(show, tmp_path, kind):
-    result = show('--sheet=x.png', '--num_records=2', '--clip_per_video=1', *kind)
+    result = show('--sheet=new/x.png', '--num_records=2', '--clip_per_video=1', *kind)
     assert result.stdout == 'videos: 2, clips: 2, failed: 0\n', result.stderr
-    sheet = cv2.imread(str(tmp_path / 'x.png'))
+    sheet = cv2.imread(str(tmp_path / 'new' / 'x.png'))
     assert sheet.shape == (2 * (112 + 16), 8 * 112, 3)
     assert sheet[16:128].std() > 5
     assert sheet[:16].max() > 200  # the caption
@@ -82,7 +82,7 @@ def test_failures_are_named_and_the_others_shown(show, make_video, make_database
         (('--output=x.npz', '--raw', '--input_type=1'), 'raw=1 shows RGB pixels'),
         (('--output=x.npz', '--num_labels=5', '--multi_label=2'), "'2' is not 0 or 1"),
         (('--output=x.npz', '--multi_label=1'), 'multi_label=1 needs num_labels'),
-        (('--output=none/x.npz',), 'none is no folder for x.npz'),
+        (('--output=/dev/null/x.npz',), '/dev/null is a file, and no folder for x.npz'),
     ],
 )
 def test_mistakes_get_one_line(show, arguments, message):

@@ -87,14 +87,17 @@ def test_failures_up_to_the_bound_are_no_error(evaluate, database):
 
 
 def test_stopping_at_the_first_failure(evaluate, database, tmp_path):
-    result = evaluate(database, '--on_error=fail', '--batch_size=1', '--output=p.csv')
+    result = evaluate(database, '--on_error=fail', '--batch_size=1', '--output=new/a/p.csv')
     assert result.returncode == 3
     assert result.stdout.startswith(
         'partial: record 03 (video 1003) failed, 7 of 11 videos not reached\n'
     )
     assert 'videos: 11, scored: 3, failed: 1' in result.stdout
-    assert not (tmp_path / 'p.csv').exists()
-    assert len(rows_of(tmp_path / 'p.csv.partial')) == 3
+    assert sorted(path.name for path in (tmp_path / 'new' / 'a').iterdir()) == [
+        'failures.csv',
+        'p.csv.partial',
+    ]
+    assert len(rows_of(tmp_path / 'new' / 'a' / 'p.csv.partial')) == 3
 
 
 def test_stopping_at_the_first_failure_of_many(evaluate, make_database):
@@ -234,7 +237,7 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         (['--gpus=1,1'], 'gpus names a device twice', 1),
         (['--gpus=0,1', '--num_gpus=3'], 'gpus names 2 devices, num_gpus says 3', 1),
         (['--num_gpus=1', '--cpu_replicas=2'], 'cpu_replicas is for the CPU', 1),
-        (['--failures=none/x.csv'], 'none is no folder for x.csv', 1),
+        (['--failures=/dev/null/x.csv'], '/dev/null is a file, and no folder for x.csv', 1),
         (['--output=.'], '. is a folder; name a file', 1),
         (['--output=a.csv', '--failures=a.csv'], 'output and failures are both a.csv', 1),
         (['--load_model_path=.'], '. is a folder, not a weight file', 1),

@@ -4,10 +4,11 @@ import pathlib
 
 from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import run
-from r2plus1d.evaluation.predictions import require_names, require_place, write_predictions
+from r2plus1d.evaluation.predictions import require_names, write_predictions
 from r2plus1d.evaluation.video_sums import VideoSums
 from r2plus1d.features import read
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.complete import require_place
 
 AGGREGATION = {
     'input_dir': (

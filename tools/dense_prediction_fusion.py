@@ -1,6 +1,5 @@
 """Video accuracy of two networks together, from a folder of feature files of each."""
 
-import argparse
 import logging
 import pathlib
 
@@ -8,38 +7,22 @@ from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import fusion
-from r2plus1d.evaluation.predictions import require_names, require_place, write_predictions
+from r2plus1d.evaluation.predictions import require_names, write_predictions
 from r2plus1d.evaluation.video_sums import VideoSums
 from r2plus1d.features import read
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.complete import require_place
 
 log = logging.getLogger(__name__)
 
 LISTED_VIDEOS = 20
 
 
-def alphas(text):
-    """An argparse type: numbers of 0 to 1 between commas, or `sweep`; ascending, each once."""
-    if text == 'sweep':
-        return fusion.SWEEP
-    return tuple(sorted({_alpha(part) for part in text.split(',')}))
-
-
-def _alpha(text):
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number, nor sweep') from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is not in 0 to 1')
-    return value
-
-
 FUSION = {
     'input_dir1': (pathlib.Path, flags.REQUIRED, 'folder of feature files of one network'),
     'input_dir2': (pathlib.Path, flags.REQUIRED, 'folder of feature files of the other'),
     'file_count': (flag_types.integer(1), 10, 'files of each: names end in _1.pkl to _N.pkl'),
-    'alpha': (alphas, '0.5', 'weight of the first; several between commas, or sweep'),
+    'alpha': (flag_types.alphas, '0.5', 'weight of the first; several between commas, or sweep'),
     'plot': (pathlib.Path, None, 'PNG of the accuracies over several alphas'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video, of the best alpha'),
     'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),

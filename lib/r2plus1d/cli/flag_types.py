@@ -67,6 +67,39 @@ def paths(text):
     return pathlib.Path(text)
 
 
+def stride(text):
+    """An argparse type: a Stride of frames, or of seconds with an s behind them."""
+    from r2plus1d.sources.file_source import Stride
+
+    try:
+        if text.endswith('s'):
+            return Stride(seconds=number(text[:-1]))
+        return Stride(frames=integer(1)(text))
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is neither frames, such as 8, nor seconds, such as 0.5s'
+        ) from None
+
+
+def alphas(text):
+    """An argparse type: numbers of 0 to 1 between commas, or `sweep`; ascending, each once."""
+    if text == 'sweep':
+        from r2plus1d.evaluation.fusion import SWEEP
+
+        return SWEEP
+    return tuple(sorted({_alpha(part) for part in text.split(',')}))
+
+
+def _alpha(text):
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number, nor sweep') from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not in 0 to 1')
+    return value
+
+
 def one_of(*values):
     """An argparse type: one of `values`, spelled out in the error."""
     shown = ', '.join(values)

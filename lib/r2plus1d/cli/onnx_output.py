@@ -5,6 +5,7 @@ import math
 
 from r2plus1d.cli import flags
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import require_folder_of
 from r2plus1d.weights import card, onnx_file
 from r2plus1d.weights.files import require_weight_file
 
@@ -37,10 +38,9 @@ def path_of(args, ending=SUFFIX):
     output = args.output or args.load_model_path.with_name(args.load_model_path.stem + ending)
     if output.suffix != SUFFIX:
         raise InputError(f'output is {output}; its name ends in {SUFFIX}, as other tools expect')
-    if not output.parent.is_dir():
-        raise InputError(f'output is {output}; there is no folder {output.parent}')
     if output.is_dir():
         raise InputError(f'output is {output}, a folder; name a file')
+    require_folder_of(output)
     if output.exists() and not args.overwrite:
         raise InputError(f'{output} is there already; --overwrite=1 replaces it')
     return output

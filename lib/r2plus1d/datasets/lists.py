@@ -8,6 +8,7 @@ import stat
 from typing import NamedTuple, Optional
 
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import CSV_FILE, complete_file
 
 VIDEO, LABEL, START_FRAME, VIDEO_ID = 'org_video', 'label', 'start_frm', 'video_id'
 INT32_BITS, INT64_BITS = 32, 64
@@ -77,19 +78,14 @@ def write_rows(path, rows):
 
     The columns start_frm and video_id are there if the first row has them.
     """
-    path, rows = pathlib.Path(path), list(rows)
+    rows = list(rows)
     columns = [VIDEO, LABEL]
     columns += [START_FRAME] * (bool(rows) and rows[0].start_frame is not None)
     columns += [VIDEO_ID] * (bool(rows) and rows[0].video_id is not None)
-    partial = path.with_name(f'{path.name}.partial-{os.getpid()}')
-    try:
-        with partial.open('w', encoding='utf-8', errors='surrogateescape', newline='') as file:
-            writer = csv.DictWriter(file, columns, extrasaction='ignore', lineterminator='\n')
-            writer.writeheader()
-            writer.writerows(_fields(row) for row in rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with complete_file(path, 'w', private=True, **CSV_FILE) as file:
+        writer = csv.DictWriter(file, columns, extrasaction='ignore', lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(_fields(row) for row in rows)
 
 
 def _fields(row):

@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np
 
 from r2plus1d.datasets import synthetic
-from r2plus1d.video.encode import appearing, write_video
+from r2plus1d.results.complete import complete_file
+from r2plus1d.video.encode import write_video
 
 VIDEOS_PER_CLASS = {'test': 5, 'train': 80}
 SPLITS = tuple(VIDEOS_PER_CLASS)
@@ -125,5 +126,5 @@ def _list(paths, videos):
 def _write_text(path, text):
     if path.exists() and path.read_text() == text:
         return
-    with appearing(path) as partial:
-        partial.write_text(text)
+    with complete_file(path, 'w', private=True) as file:
+        file.write(text)

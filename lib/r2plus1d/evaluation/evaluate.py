@@ -8,7 +8,7 @@ import pathlib
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
 from r2plus1d.inference.prediction import predict
-from r2plus1d.results.complete import complete_csv
+from r2plus1d.results.complete import complete_csv, require_place
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
 
@@ -32,7 +32,7 @@ class EvaluationSettings:
         display_iter: batches between two lines of progress in a log.
 
     Raises:
-        InputError: a file in a folder that is not there, or one that is a folder.
+        InputError: a path at which no file can be made.
     """
 
     batch_size: int = 6
@@ -46,10 +46,7 @@ class EvaluationSettings:
 
     def __post_init__(self):
         for path in filter(None, (self.output, self.failures)):
-            if not path.parent.is_dir():
-                raise InputError(f'{path.parent} is no folder for {path.name}')
-            if path.is_dir():
-                raise InputError(f'{path} is a folder; name a file')
+            require_place(path)
         if self.output == self.failures:
             raise InputError(f'output and failures are both {self.output}')
 

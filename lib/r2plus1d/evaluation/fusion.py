@@ -5,12 +5,12 @@ the other weighs twice as much at an alpha of 0.5.
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predictions import TOP_K, VideoScores
+from r2plus1d.results.complete import complete_file
 
 SWEEP = tuple(i / 20 for i in range(21))
 
@@ -111,6 +111,5 @@ def plot(path, shares):
     axis.set(xlabel='alpha', ylabel='video accuracy', ylim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend()
-    partial = pathlib.Path(f'{path}.partial')
-    figure.savefig(partial, dpi=100, format='png')
-    partial.replace(path)
+    with complete_file(path) as file:
+        figure.savefig(file, dpi=100, format='png')

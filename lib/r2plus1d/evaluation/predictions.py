@@ -60,11 +60,3 @@ def require_names(path):
     """Raise InputError unless there is a file of class names at `path`, or `path` is None."""
     if path is not None and not path.is_file():
         raise InputError(f'labels is {path}, which is no file; class names, one a line')
-
-
-def require_place(path):
-    """Raise InputError unless a file can be made at `path`, or `path` is None."""
-    if path is not None and path.is_dir():
-        raise InputError(f'{path} is a folder; name a file')
-    if path is not None and not path.parent.is_dir():
-        raise InputError(f'{path.parent} is no folder for {path.name}')

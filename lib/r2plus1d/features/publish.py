@@ -20,7 +20,7 @@ from r2plus1d.features.store import (
     require_same,
     write_arguments,
 )
-from r2plus1d.results.complete import complete_csv, sync
+from r2plus1d.results.complete import complete_csv, require_folder_of, sync
 from r2plus1d.results.failures import FailureList
 
 LISTS = ('rows.csv', 'failures.csv', 'arguments.json')
@@ -60,8 +60,7 @@ class FeatureOutput:
         self.path, self._is_folder = pathlib.Path(path), is_folder
         if self.path.name in ('', '..'):
             raise InputError(f'output_path {self.path} is no name of a file or folder to make')
-        if not self.path.parent.is_dir():
-            raise InputError(f'{self.path.parent} is no folder for {self.path.name}')
+        require_folder_of(self.path)
         if self.path.exists() and self.path.is_dir() != is_folder:
             kind, wanted = ('a file', 'npy writes a folder')
             if self.path.is_dir():

@@ -23,6 +23,7 @@ import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import NpyFile
+from r2plus1d.results.complete import complete_file
 
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
@@ -60,7 +61,7 @@ class Store:
         folder: OUTPUT.partial; one that is there is continued, if nothing of it is missing.
         columns: {name: npy_file.Column}.
         num_records, rows: how many records there are, and rows that each one has.
-        batch: records that are added together; what is done is a multiple of it.
+        batch: records whose numbers depend on each other; a run goes on from a multiple of it.
         arguments: plain data, all that decides what the arrays become.
 
     Attributes:
@@ -70,7 +71,7 @@ class Store:
         InputError: the folder was begun with other arguments, or another process is at work.
     """
 
-    def __init__(self, folder, columns, *, num_records, rows, batch, arguments):
+    def __init__(self, folder, columns, *, num_records, rows, arguments, batch=1):
         self.folder, self.columns = pathlib.Path(folder), columns
         self.num_records, self.rows = num_records, rows
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -253,20 +254,32 @@ def read_arguments(path):
 
 
 def write_arguments(path, arguments):
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('w') as file:
+    with complete_file(path, 'w') as file:
         file.write(json.dumps(arguments, indent=1) + '\n')
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def differing(before, now):
     """Names, in order, of what differs between the arguments of a file and those of this run."""
     now = json.loads(json.dumps(now))
-    names = before.keys() | now.keys()
+    names = (before.keys() | now.keys()) - _without_effect(before, now)
     # A flag that an older release did not have, and that is not used, differs in nothing.
     return sorted(k for k in names if (before.get(k) or None) != (now.get(k) or None))
+
+
+def _without_effect(*runs):
+    """Names of arguments that change no bit: on a CPU every engine computes a clip alone.
+
+    PyTorch's sums depend on how many threads each replica has.
+    """
+    if any('CPU' not in run.get('gpus', '') for run in runs):
+        return set()
+    names = {'batch_size', 'engine_threads', 'cpu_replicas', 'gpus'}
+    if any(run.get('engine') == 'torch' for run in runs):
+        several = any(run.get('cpu_replicas', 1) > 1 for run in runs)
+        names = set() if several else {'batch_size'}
+    if any(run.get('num_iterations', -1) >= 0 for run in runs):
+        names &= {'engine_threads'}  # so many batches: how large they are decides the records
+    return names
 
 
 def require_same(place, before, now):

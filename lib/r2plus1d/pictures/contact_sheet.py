@@ -1,13 +1,13 @@
 """Clips for people to look at: arrays in an npz, and a contact sheet."""
 
 import dataclasses
-import pathlib
 
 import cv2
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import XY
+from r2plus1d.results.complete import complete_file, require_place
 from r2plus1d.sources.sample import label_rows
 from r2plus1d.video.clip import normalize
 
@@ -44,9 +44,8 @@ def check(*, output, sheet, raw, settings):
         raise InputError(f'output is {output}; its name has to end in .npz')
     if sheet is not None and sheet.suffix != '.png':
         raise InputError(f'sheet is {sheet}; its name has to end in .png')
-    for path in filter(None, (output, sheet)):
-        if not path.parent.is_dir():
-            raise InputError(f'{path.parent} is no folder for {path.name}')
+    require_place(output)
+    require_place(sheet)
     if raw and settings.flow:
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 
@@ -74,10 +73,8 @@ def save_arrays(path, shown, settings, *, raw):
     """Write an npz: `data` float32 or `rgb_u8`, N x C x T x H x W, and each row's label, ids."""
     pixels = {'rgb_u8': shown.pixels} if raw else {'data': normalize(shown.pixels, settings)}
     others = {'label': shown.labels, 'video_id': shown.video_ids}
-    partial = pathlib.Path(f'{path}.partial')
-    with partial.open('wb') as file:
+    with complete_file(path) as file:
         np.savez(file, **pixels, **others, key=shown.keys, start=shown.starts)
-    partial.replace(path)
 
 
 def save_sheet(path, shown, settings):
@@ -93,9 +90,8 @@ def save_sheet(path, shown, settings):
     done, data = cv2.imencode('.png', np.concatenate(rows)[..., ::-1])
     if not done:
         raise InputError(f'{path}: the sheet could not be encoded')
-    partial = pathlib.Path(f'{path}.partial')
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    with complete_file(path) as file:
+        file.write(data.tobytes())
 
 
 def _row(clip, caption, settings):

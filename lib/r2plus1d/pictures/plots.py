@@ -6,6 +6,8 @@ import pathlib
 from matplotlib.figure import Figure  # its own canvas, so no screen is needed
 from matplotlib.ticker import MaxNLocator
 
+from r2plus1d.results.complete import complete_file
+
 PANELS = (
     ('loss', False, (('train_loss', 'train'),)),
     ('accuracy', False, (
@@ -31,4 +33,5 @@ def plot_log(log_path, picture_path):
         if len(curves) > 1:
             axis.set_ylim(0, 1)
             axis.legend()
-    figure.savefig(picture_path, dpi=100)
+    with complete_file(picture_path) as file:
+        figure.savefig(file, dpi=100, format='png')

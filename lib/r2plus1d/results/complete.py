@@ -1,33 +1,117 @@
-"""How a file appears: under its name only when it is complete and on the disk."""
+"""How a file appears: under its name only when it is complete and on the disk.
+
+    with complete_file('out/x.pkl') as file:
+        pickle.dump(content, file)
+
+The content goes to PATH.partial, which takes the name PATH at the end. Missing folders are made.
+"""
 
 import contextlib
 import csv
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, Callable, Optional, Union
+
+from r2plus1d.errors import InputError
+
+AnyPath = Union[str, pathlib.Path]
 
 CSV_FILE = {'newline': '', 'encoding': 'utf-8', 'errors': 'surrogateescape'}  # any path is written
 
 
 @contextlib.contextmanager
-def complete_csv(path, header):
+def complete_path(
+    path: AnyPath, *, keep: bool = False, private: bool = False
+) -> Iterator[pathlib.Path]:
+    """Give the path to write under; it takes the name `path` when the block ends well.
+
+    Args:
+        keep: leave what was written under PATH.partial if the block does not end well.
+        private: write under a name of this process alone, .NAME.PID.partial, where several
+            processes may make the same file.
+
+    Raises:
+        InputError: a file is in the place of one of the folders.
+    """
+    path = pathlib.Path(path)
+    partial = path.with_name(
+        f'.{path.name}.{os.getpid()}.partial' if private else f'{path.name}.partial'
+    )
+    make_folder_of(path)
+    try:
+        yield partial
+        put_in_place(partial, path)
+    except BaseException:
+        if not keep:
+            partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def complete_file(
+    path: AnyPath, mode: str = 'wb', *, keep: bool = False, private: bool = False, **options: Any
+) -> Iterator[IO[Any]]:
+    """Give a file to write, which appears as `path` when the block ends well; see complete_path.
+
+    Args:
+        mode, options: of open().
+    """
+    with (
+        complete_path(path, keep=keep, private=private) as partial,
+        partial.open(mode, **options) as file,
+    ):
+        yield file
+
+
+@contextlib.contextmanager
+def complete_csv(
+    path: Optional[AnyPath], header: Sequence[str]
+) -> Iterator[Callable[[Sequence[Any]], Any]]:
     """Give a function that writes a row to the CSV at `path`, or to nothing if `path` is None.
 
-    Rows go to PATH.partial. It takes the name `path` when the block ends well, and stays, with
-    the rows so far, when it does not.
+    PATH.partial stays, with the rows so far, when the block does not end well.
     """
     if path is None:
         yield lambda row: None
         return
-    path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('w', **CSV_FILE) as file:
+    with complete_file(path, 'w', keep=True, **CSV_FILE) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         yield writer.writerow
-    partial.replace(path)
 
 
-def sync(path):
+def put_in_place(partial: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    """Give the complete file `partial` its name `path`, once its content is on the disk."""
+    sync(partial)
+    return partial.replace(path)
+
+
+def require_place(path: Optional[AnyPath]) -> None:
+    """Raise InputError if no file can be made at `path`; None is no file, which is well."""
+    if path is not None and pathlib.Path(path).is_dir():
+        raise InputError(f'{path} is a folder; name a file')
+    if path is not None:
+        require_folder_of(path)
+
+
+def require_folder_of(path: AnyPath) -> None:
+    """Raise InputError if a file is in the place of one of the folders above `path`."""
+    path = pathlib.Path(path)
+    for parent in path.parents:
+        if parent.is_dir():
+            return
+        if parent.exists():
+            raise InputError(f'{parent} is a file, and no folder for {path.name}')
+
+
+def make_folder_of(path: AnyPath) -> None:
+    """Make the folders above `path` that are missing; see require_folder_of."""
+    require_folder_of(path)
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def sync(path: AnyPath) -> None:
     """Bring a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

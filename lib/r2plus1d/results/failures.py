@@ -3,7 +3,7 @@
 import csv
 import pathlib
 
-from r2plus1d.results.complete import CSV_FILE
+from r2plus1d.results.complete import CSV_FILE, make_folder_of
 
 
 class FailureList:
@@ -30,6 +30,7 @@ class FailureList:
 
     def add(self, sample):
         if self._file is None:
+            make_folder_of(self.path)
             self._file = self.path.open('w', **CSV_FILE)
             csv.writer(self._file).writerow(self.HEADER)
         video_id = '' if sample.video_id is None else sample.video_id

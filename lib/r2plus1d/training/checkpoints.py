@@ -1,7 +1,6 @@
 """Checkpoints: one minidb an epoch, which Caffe2's predictor loads and training continues from."""
 
 import logging
-import os
 import pathlib
 import re
 import shutil
@@ -14,6 +13,7 @@ from caffe2.python.predictor_constants import predictor_constants
 from r2plus1d.backends.caffe2 import layers
 from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import complete_path
 from r2plus1d.weights.files import read_minidb
 
 log = logging.getLogger(__name__)
@@ -56,12 +56,11 @@ def save(path, net, iteration):
         iteration: number of iterations done.
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.unlink(missing_ok=True)
     scope = net.replicas.scopes[0]
     parameters = [scope + name for name in net.parameter_names]
     solver = [scope + name for name in net.momentum_names]
-    with net.replicas.workspace():
+    with net.replicas.workspace(), complete_path(path) as partial:
+        partial.unlink(missing_ok=True)  # Save adds to a minidb that is there
         workspace.FeedBlob(scope + ITERATION, np.array([iteration], np.int64))
         meta = predictor_exporter.get_meta_net_def(_export(net, scope, parameters))
         name = predictor_constants.META_NET_DEF
@@ -73,12 +72,8 @@ def save(path, net, iteration):
         try:
             workspace.RunOperatorOnce(save_op)
         except RuntimeError:
-            partial.unlink(missing_ok=True)
             free = shutil.disk_usage(path.parent).free / 1e6
             raise InputError(f'{path} cannot be written ({free:.0f} MB free)') from None
-    with partial.open('rb') as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _export(net, scope, parameters):

@@ -10,6 +10,7 @@ import time
 import numpy as np
 
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import complete_file
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
 from r2plus1d.training import checkpoints
@@ -182,12 +183,10 @@ def _keep_rows(path, epochs):
     if path.is_file() and epochs:
         with path.open(newline='', encoding='utf-8') as file:
             rows = [row for row in csv.DictReader(file) if int(row['epoch']) <= epochs]
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('w', newline='', encoding='utf-8') as file:
+    with complete_file(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, LOG_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
     return any(int(row['epoch']) == epochs for row in rows)
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import pathlib
 from fractions import Fraction
 
@@ -12,6 +11,7 @@ from av.codec.context import Flags
 from av.video.reformatter import ColorRange, Colorspace
 
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import complete_path
 
 # What FFmpeg calls a container whose files are not named after it
 CONTAINERS = {'mkv': 'matroska'}
@@ -58,19 +58,8 @@ def write_video(
         return _encode(target, frames, container=container, **settings)
     path = pathlib.Path(target)
     container = container or path.suffix[1:]
-    with appearing(path) as partial:
+    with complete_path(path, private=True) as partial:
         return _encode(partial, frames, container=container, shown=path, **settings)
-
-
-@contextlib.contextmanager
-def appearing(path):
-    """A name beside `path` to write under; renamed when all is well, else removed."""
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _encode(target, frames, *, fps, codec, container, options, pixel_format, shown='video'):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from r2plus1d.errors import InputError
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.published import KINETICS_LABELS
+from r2plus1d.results.complete import put_in_place
 from r2plus1d.weights.files import load_parameters
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def fetch(row, folder, *, mirror=None):
         fault = 'a web page' if _is_markup(part) else str(error).replace(str(part), 'the file')
         part.unlink()
         raise InputError(f'{url}: not weights of {row.name}: {fault}; {MIRROR_HINT}') from None
-    return part.replace(path)
+    return put_in_place(part, path)
 
 
 def _is_markup(path):

@@ -12,6 +12,7 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
+from r2plus1d.results.complete import complete_file, complete_path
 from r2plus1d.weights import minidb, safe_pickle
 from r2plus1d.weights.card import CARD
 from r2plus1d.weights.match import match_parameters
@@ -130,19 +131,14 @@ def save_pickle(
 
     The card lies beside `blobs`, where older readers do not look.
     """
-    path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    with partial.open('wb') as file:
-        content = {'blobs': dict(blobs), **({CARD: dict(card)} if card else {})}
+    content = {'blobs': dict(blobs), **({CARD: dict(card)} if card else {})}
+    with complete_file(path) as file:
         pickle.dump(content, file, protocol=2)
-    partial.replace(path)
 
 
 def save_minidb(
     path: Path, blobs: Mapping[str, np.ndarray], card: Optional[Mapping[str, str]] = None
 ) -> None:
     """Write {blob: array} as a minidb, complete or not at all."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    minidb.write(partial, blobs, {CARD: json.dumps(dict(card))} if card else {})
-    partial.replace(path)
+    with complete_path(path) as partial:
+        minidb.write(partial, blobs, {CARD: json.dumps(dict(card))} if card else {})

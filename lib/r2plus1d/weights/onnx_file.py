@@ -19,6 +19,7 @@ from r2plus1d.networks import int8
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
+from r2plus1d.results.complete import complete_file
 from r2plus1d.weights import card, onnx_operators
 from r2plus1d.weights.files import require_weight_file
 from r2plus1d.weights.match import match_parameters
@@ -133,10 +134,8 @@ def require_precision(source, precision):
 
 def save(model, path):
     """Write an onnx.ModelProto, complete or not at all; the same model gives the same bytes."""
-    path = pathlib.Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_bytes(model.SerializeToString(deterministic=True))
-    partial.replace(path)
+    with complete_file(path) as file:
+        file.write(model.SerializeToString(deterministic=True))
 
 
 def read(path):

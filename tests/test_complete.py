@@ -1,0 +1,83 @@
+"""Files that appear when they are complete."""
+
+import os
+
+import pytest
+
+from r2plus1d.errors import InputError
+from r2plus1d.results.complete import complete_csv, complete_file, complete_path, require_place
+
+
+def files_of(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_a_file_appears_at_the_end_of_the_block_and_replaces_the_old_one(tmp_path):
+    path = tmp_path / 'x.txt'
+    path.write_text('old')
+    with complete_file(path, 'w') as file:
+        file.write('new')
+        file.flush()
+        assert files_of(tmp_path) == {'x.txt': 'old', 'x.txt.partial': 'new'}
+    assert files_of(tmp_path) == {'x.txt': 'new'}
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+def test_what_fails_leaves_the_old_file_alone(tmp_path, error):
+    (tmp_path / 'x.txt').write_text('old')
+    with pytest.raises(error), complete_file(tmp_path / 'x.txt', 'w') as file:
+        file.write('half')
+        raise error
+    assert files_of(tmp_path) == {'x.txt': 'old'}
+
+
+def test_rows_of_a_csv_stay_under_the_partial_name(tmp_path):
+    with pytest.raises(ValueError), complete_csv(tmp_path / 'x.csv', ['a', 'b']) as write:
+        write([1, 2])
+        raise ValueError
+    assert files_of(tmp_path) == {'x.csv.partial': 'a,b\n1,2\n'}
+
+
+def test_without_a_path_rows_go_nowhere():
+    with complete_csv(None, ['a']) as write:
+        write([1])
+
+
+def test_a_private_name_is_of_this_process(tmp_path):
+    with complete_path(tmp_path / 'x', private=True) as partial:
+        assert partial == tmp_path / f'.x.{os.getpid()}.partial'
+        partial.write_text('new')
+    assert files_of(tmp_path) == {'x': 'new'}
+
+
+def test_the_content_is_on_the_disk_before_the_name_is_there(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, 'fsync', lambda _: seen.append(sorted(files_of(tmp_path).items())))
+    with complete_file(tmp_path / 'x', 'w') as file:
+        file.write('new')
+    assert seen == [[('x.partial', 'new')]]
+
+
+def test_missing_folders_are_made(tmp_path):
+    path = tmp_path / 'a' / 'b' / 'x.txt'
+    require_place(path)
+    assert not path.parent.exists()
+    with complete_file(path, 'w') as file:
+        file.write('new')
+    assert path.read_text() == 'new'
+
+
+@pytest.mark.parametrize('name', ['file/x.txt', 'file/more/x.txt'])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, name):
+    (tmp_path / 'file').write_text('')
+    message = f'^{tmp_path}/file is a file, and no folder for x.txt$'
+    with pytest.raises(InputError, match=message):
+        require_place(tmp_path / name)
+    with pytest.raises(InputError, match=message), complete_file(tmp_path / name):
+        pass
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path):
+    require_place(None)
+    with pytest.raises(InputError, match='is a folder; name a file'):
+        require_place(tmp_path)
