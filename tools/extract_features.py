@@ -1,4 +1,11 @@
-"""Blobs of every clip of a video database, or of video files, into a pickle or .npy files."""
+r"""Blobs of every clip of a video database, or of video files, into a pickle or .npy files.
+
+Example:
+    .venv/bin/python tools/extract_features.py \
+        --test_data=data/sample/test_lmdb \
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125 --decode_type=uniform
+"""
 
 import argparse
 import contextlib
@@ -10,6 +17,7 @@ import pathlib
 
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.errors import InputError
 from r2plus1d.features import extract
 from r2plus1d.features.publish import FeatureOutput
@@ -106,6 +114,7 @@ OF_DATABASES = {
 def main():
     args = flags.parse(__doc__, *GROUPS, **DEFAULTS)
     model = from_flags.take_onnx(args)
+    refuse_unread(args)
     network = from_flags.network(args)
     if args.list_blobs:
         return list_blobs(network, model)
