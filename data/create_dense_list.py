@@ -1,5 +1,11 @@
 #!/usr/bin/env python3
-"""Writes CSV lists of the clips that dense prediction looks at, from a CSV list of videos."""
+r"""Writes CSV lists of the clips that dense prediction looks at, from a CSV list of videos.
+
+Example:
+    .venv/bin/python data/create_dense_list.py \
+        --list_file=data/sample/test_list.csv \
+        --clip_length=9 --output=output/dense
+"""
 
 import logging
 import pathlib

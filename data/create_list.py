@@ -1,5 +1,10 @@
 #!/usr/bin/env python3
-"""Writes a CSV list of Kinetics', HMDB51's or UCF101's videos from their own split files."""
+r"""Writes a CSV list of Kinetics', HMDB51's or UCF101's videos from their own split files.
+
+Example:
+    .venv/bin/python data/create_list.py --dataset=hmdb51 --videos=hmdb51 \
+        --annotations=testTrainMulti_7030_splits --output=train.csv
+"""
 
 import logging
 import pathlib

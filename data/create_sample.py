@@ -1,5 +1,9 @@
 #!/usr/bin/env python
-"""Make the sample: short videos of eight motions, with lists to build databases from."""
+"""Make the sample: short videos of eight motions, with lists to build databases from.
+
+Example:
+    .venv/bin/python data/create_sample.py --split=all
+"""
 
 import logging
 import pathlib

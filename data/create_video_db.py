@@ -1,5 +1,10 @@
 #!/usr/bin/env python3
-"""Builds a database (LMDB) of the videos that a CSV list names, or of their paths."""
+r"""Builds a database (LMDB) of the videos that a CSV list names, or of their paths.
+
+Example:
+    .venv/bin/python data/create_video_db.py \
+        --list_file=data/sample/test_list.csv --output_file=output/test_lmdb
+"""
 
 import logging
 import os

@@ -27,7 +27,10 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125.pkl
     NUM_LABELS=8
     LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
-    set -- --width=0.125 --labels="$SAMPLE/labels.txt" "$@"
+    case " $*" in
+    *" --output"*) set -- --labels="$SAMPLE/labels.txt" "$@" ;; # names are for the output
+    esac
+    set -- --width=0.125 "$@"
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "test_r2plus1d_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2
     exit 2

@@ -194,7 +194,7 @@ def test_class_names(evaluate, database, tmp_path):
     assert [row['label'] for row in rows] == [*'abc', *'efga', *'cd']
     assert {row['top1'] for row in rows} <= set('abcdefg')
     names.write_text('a\nb')
-    result = evaluate(database, f'--labels={names}')
+    result = evaluate(database, '--output=p.csv', f'--labels={names}')
     assert result.returncode == 1
     assert 'names 2 classes; num_labels is 7' in result.stderr
 

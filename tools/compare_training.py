@@ -1,4 +1,9 @@
-"""Several networks that were trained in the same way, in one table: cost and accuracy."""
+r"""Several networks that were trained in the same way, in one table: cost and accuracy.
+
+Example:
+    .venv/bin/python tools/compare_training.py --runs=output/sample_study \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125
+"""
 
 import csv
 import math

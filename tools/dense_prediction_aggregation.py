@@ -1,4 +1,9 @@
-"""Clip and video accuracy of the feature files in a folder, over any number of clips a video."""
+r"""Clip and video accuracy of the feature files in a folder, over any number of clips a video.
+
+Example:
+    .venv/bin/python tools/dense_prediction_aggregation.py \
+        --input_dir=output/sample_rgb
+"""
 
 import pathlib
 

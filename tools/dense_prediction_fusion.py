@@ -1,4 +1,10 @@
-"""Video accuracy of two networks together, from a folder of feature files of each."""
+r"""Video accuracy of two networks together, from a folder of feature files of each.
+
+Example:
+    .venv/bin/python tools/dense_prediction_fusion.py \
+        --input_dir1=output/sample_rgb \
+        --input_dir2=output/sample_of --file_count=2
+"""
 
 import logging
 import pathlib

@@ -1,8 +1,15 @@
-"""A network with its weights as an ONNX file, which says what the network is to be given."""
+r"""A network with its weights as an ONNX file, which says what the network is to be given.
+
+Example:
+    .venv/bin/python tools/export_onnx.py \
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125 --output=sample.onnx
+"""
 
 from r2plus1d.backends.installed import require_onnx
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import run
+from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.weights.files import load_parameters
 
@@ -16,6 +23,7 @@ def main():
 
     groups = (flags.WEIGHTS, flags.NETWORK, onnx_output.CLIPS, EXPORT, flags.ONNX)
     args = flags.parse(__doc__, *groups)
+    refuse_unread(args)
     network, path = from_flags.network(args), onnx_output.path_of(args)
     outputs = onnx_output.wanted(args, network)
     names = read_class_names(args.labels, args.num_labels)

@@ -1,4 +1,11 @@
-"""Blobs of every clip of a video database, or of video files, into a pickle or .npy files."""
+r"""Blobs of every clip of a video database, or of video files, into a pickle or .npy files.
+
+Example:
+    .venv/bin/python tools/extract_features.py \
+        --test_data=data/sample/test_lmdb \
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125 --decode_type=uniform
+"""
 
 import contextlib
 import logging
@@ -6,6 +13,7 @@ import pathlib
 
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.errors import InputError
 from r2plus1d.features import job as jobs
 from r2plus1d.features.extract import ExtractionSettings
@@ -79,6 +87,7 @@ OF_DATABASES = {
 def main():
     args = flags.parse(__doc__, *GROUPS, **DEFAULTS)
     model = from_flags.take_onnx(args)
+    refuse_unread(args)
     network = from_flags.network(args)
     if args.list_blobs:
         print(*jobs.describe_blobs(network, model and model.outputs), sep='\n')

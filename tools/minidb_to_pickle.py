@@ -1,4 +1,10 @@
-"""The parameters of a trained model (minidb) as a pickle of blobs by name."""
+r"""The parameters of a trained model (minidb) as a pickle of blobs by name.
+
+Example:
+    .venv/bin/python tools/minidb_to_pickle.py \
+        --load_model_path=output/trial/r2plus1d_1.mdl \
+        --save_model_path=r2plus1d.pkl
+"""
 
 import pathlib
 

@@ -1,9 +1,7 @@
 """List the published networks, check their figures against ours, or download their weights.
 
-Examples:
-    python tools/model_zoo.py
-    python tools/model_zoo.py --check
-    python tools/model_zoo.py --download r2.5d_d18_l8
+Example:
+    .venv/bin/python tools/model_zoo.py --download=r2.5d_d18_l8
 """
 
 import pathlib
@@ -94,7 +92,7 @@ def check():
 
 
 def main():
-    args = flags.parse(__doc__.splitlines()[0], OPTIONS)
+    args = flags.parse(__doc__, OPTIONS)
     if args.check:
         return check()
     if args.download:

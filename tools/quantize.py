@@ -1,4 +1,11 @@
-"""A network that computes in 8 bits, calibrated on a video database, as an ONNX file."""
+r"""A network that computes in 8 bits, calibrated on a video database, as an ONNX file.
+
+Example:
+    .venv/bin/python tools/quantize.py \
+        --calibration_data=data/sample/test_lmdb \
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125 --output=sample_int8.onnx
+"""
 
 import contextlib
 import logging
@@ -9,6 +16,7 @@ from r2plus1d.backends.choose import EngineSettings, open_engine, require
 from r2plus1d.backends.installed import require_onnx
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
+from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
@@ -46,6 +54,7 @@ def main():
 
     groups = (flags.WEIGHTS, flags.NETWORK, flags.CLIPS, DATABASE, CALIBRATION, flags.ONNX)
     args = flags.parse(__doc__, *groups)
+    refuse_unread(args)
     args.get_video_id = False
     quantize.require()
     network, path = from_flags.network(args), onnx_output.path_of(args, ENDING)

@@ -1,4 +1,9 @@
-"""Seeded random weights of a network, to try the other tools without trained ones."""
+r"""Seeded random weights of a network, to try the other tools without trained ones.
+
+Example:
+    .venv/bin/python tools/random_weights.py --save_model_path=random.pkl \
+        --model_depth=18 --clip_length_rgb=8
+"""
 
 import pathlib
 

@@ -1,4 +1,9 @@
-"""What the network sees: the clips of a video database as arrays and as a sheet of pictures."""
+r"""What the network sees: the clips of a video database as arrays and as a sheet of pictures.
+
+Example:
+    .venv/bin/python tools/show_clips.py --test_data=data/sample/test_lmdb \
+        --clip_length_rgb=8 --clip_per_video=1 --sheet=output/sample.png
+"""
 
 import logging
 import pathlib

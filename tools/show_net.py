@@ -1,7 +1,8 @@
-"""Show what a network is made of: every blob of a clip, its shape and its cost.
+r"""Show what a network is made of: every blob of a clip, its shape and its cost.
 
 Example:
-    python tools/show_net.py --model_name=r2plus1d --model_depth=18 --clip_length_rgb=8
+    .venv/bin/python tools/show_net.py --model_name=r2plus1d \
+        --model_depth=18 --clip_length_rgb=8
 """
 
 import json
@@ -45,7 +46,7 @@ def print_table(network):
 
 
 def main():
-    args = flags.parse(__doc__.splitlines()[0], flags.NETWORK, SHOW)
+    args = flags.parse(__doc__, flags.NETWORK, SHOW)
     if args.training and not args.json:
         raise InputError('training is 1 without --json; the table is of the inference network')
     network = from_flags.network(args)

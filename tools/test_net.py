@@ -1,10 +1,17 @@
-"""Clip and video accuracy of a network on a video database."""
+r"""Clip and video accuracy of a network on a video database.
+
+Example:
+    .venv/bin/python tools/test_net.py --test_data=data/sample/test_lmdb \
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125
+"""
 
 import logging
 import pathlib
 
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import INTERRUPTED, TOO_MANY_FAILURES, run
+from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.networks import cost
 from r2plus1d.results.class_names import read_class_names
@@ -48,6 +55,7 @@ GROUPS = (
 def main():
     args = flags.parse(__doc__, *GROUPS)
     onnx_model = from_flags.take_onnx(args)
+    refuse_unread(args)
     network, clips = from_flags.network(args), from_flags.clip_settings(args)
     devices = from_flags.devices(args)
     settings = evaluation_settings(args, args.batch_size * len(devices.ids), onnx_model)

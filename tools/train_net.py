@@ -1,6 +1,11 @@
-"""Train a network on a video database, or fine-tune published weights on it.
+r"""Train a network on a video database, or fine-tune published weights on it.
 
 Training is Caffe2's; the tests after each epoch run through the engines of test_net.py.
+
+Example:
+    .venv/bin/python tools/train_net.py --train_data=data/sample/test_lmdb \
+        --clip_length_rgb=8 --num_labels=8 --width=0.125 --batch_size=4 \
+        --epoch_size=16 --num_epochs=1 --file_store_path=output/trial
 """
 
 import contextlib

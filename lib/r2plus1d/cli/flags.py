@@ -6,6 +6,7 @@ the numbers and the words that they stand for are both taken.
 
 import argparse
 import pathlib
+import re
 import sys
 
 from r2plus1d.backends.choose import ENGINES, PRECISIONS
@@ -19,7 +20,9 @@ from r2plus1d.cli.flag_types import (  # noqa: F401 - some are for the tools' ow
     paths,
     word,
 )
+from r2plus1d.cli.help import Row, split_description
 from r2plus1d.cli.main import Parser
+from r2plus1d.cli.refusals import Given, refuse_unread
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D
 
 REQUIRED = object()
@@ -141,35 +144,61 @@ def parse(description, *groups, argv=None, **changes):
     """Parse a command line.
 
     Args:
+        description: docstring of the tool; the command of its `Example:` names the tool.
         groups: dicts of options as above.
         argv: the arguments; None takes the process's own.
         changes: defaults that differ for this tool, or REQUIRED.
 
     Returns:
         argparse.Namespace with an attribute for each option, and `given`, the set of the names of
-        those that were on the command line.
+        those that were on the command line (refusals.Given).
+
+    Raises:
+        InputError: a flag that was given does nothing. What a weight file may decide is known
+            only later: a tool that reads one calls refusals.refuse_unread once more.
     """
     parser = Parser(description)
-    for name, (kind, default, text) in _merged(groups).items():
-        default = changes.get(name, default)
-        shown = f'{text}: {kind.shown}' if hasattr(kind, 'shown') else text
-        if default is None or default is REQUIRED:
-            how = {'default': argparse.SUPPRESS, 'required': default is REQUIRED}
-        else:
-            how = {'default': int(default) if kind is bit else default}
-        if default == []:
-            how['default'] = argparse.SUPPRESS  # nothing to show
-        if kind is bit:
-            how.update(nargs='?', const=True)  # --name alone is --name=1
-        if kind is paths:
-            how.update(nargs='+')
-        parser.add_argument(f'--{name}', type=kind, help=shown, metavar=_metavar(kind), **how)
+    options = {
+        name: (kind, changes.get(name, default), text)
+        for name, (kind, default, text) in _merged(groups).items()
+    }
+    for name, (kind, default, text) in options.items():
+        _add(parser, name, kind, default, text)
     args = parser.parse_args(argv)
-    words = sys.argv[1:] if argv is None else argv
-    args.given = {word[2:].split('=')[0] for word in words if word.startswith('--')}
-    for name, (kind, _, _) in _merged(groups).items():
+    for name, (kind, _, _) in options.items():
         setattr(args, name, getattr(args, name, [] if kind is integers else None))
+    words = sys.argv[1:] if argv is None else argv
+    names = {word[2:].split('=')[0] for word in words if word.startswith('--')}
+    changed = {name for name in names if not _is_default(getattr(args, name), options[name])}
+    args.given = Given(names, changed=changed, tool=_tool(description))
+    refuse_unread(args, weights_are_read=getattr(args, 'load_model_path', None) is None)
     return args
+
+
+def _add(parser, name, kind, default, text):
+    how = {'type': kind, 'default': argparse.SUPPRESS}
+    if default not in (None, REQUIRED, []):
+        how['default'] = int(default) if kind is bit else default
+    if kind is bit:
+        how.update(nargs='?', const=True)  # --name alone is --name=1
+    if kind is paths:
+        how.update(nargs='+')
+    shown = '' if how['default'] is argparse.SUPPRESS else str(how['default'])
+    row = Row(name, _metavar(kind), text, getattr(kind, 'shown', ''), shown, default is REQUIRED)
+    parser.add_flag(row, **how)
+
+
+def _is_default(value, option):
+    kind, default, _ = option
+    if isinstance(default, str):  # argparse reads a default that is a text as it reads a flag
+        default = kind(default)
+    return value == default
+
+
+def _tool(description):
+    """Name of the tool that the example in its docstring calls, or None."""
+    found = re.search(r'(\w+)\.py\b', split_description(description)[1])
+    return found and found[1]
 
 
 def _merged(groups):

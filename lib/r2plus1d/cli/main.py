@@ -1,11 +1,13 @@
 """How every tool starts and ends: logs on stderr, one line for a user's mistake, an exit status."""
 
 import argparse
+import difflib
 import errno
 import logging
 import pathlib
 import sys
 
+from r2plus1d.cli import help
 from r2plus1d.errors import BackendError, InputError
 
 FAILED = 1
@@ -48,11 +50,38 @@ def _complain(tool, message):
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes flags by their whole names only and reports a wrong one in one line."""
+    """Takes flags by their whole names only and reports a wrong one in one line.
 
-    def __init__(self, description):
-        formatter = argparse.ArgumentDefaultsHelpFormatter
-        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter)
+    Args:
+        description: a tool's docstring; its `Example:` is shown by --help.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, allow_abbrev=False, add_help=False)
+        self.rows: list[help.Row] = []
+        self.add_argument('-h', '--help', nargs='?', action=help.Help)
+
+    def add_flag(self, row: 'help.Row', **how) -> None:
+        """Add a flag that --help shows as `row`; `how` is for argparse's add_argument."""
+        self.rows.append(row)
+        self.add_argument(f'--{row.name}', metavar=row.metavar, required=row.is_required, **how)
+
+    def help_text(self, *, is_full: bool) -> str:
+        return help.render(self.prog, self.description or '', self.rows, is_full=is_full)
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse's; an unknown flag is reported before one that is missing."""
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words:
+            name = word.partition('=')[0]
+            if name.startswith('--') and name not in self._option_string_actions:
+                self.error(f'unrecognized arguments: {word}{self._nearest(name)}')
+        return super().parse_args(words, namespace)
+
+    def _nearest(self, name):
+        known = [row.name for row in self.rows]
+        words = difflib.get_close_matches(name.strip('-').replace('-', '_'), known, n=1)
+        return f'; the nearest flag is --{words[0]}' if words else ''
 
     def error(self, message):
         self.exit(BAD_USAGE, f'{self.prog}: {message} (--help lists the flags)\n')
