@@ -1,20 +1,13 @@
-"""Videos a second: decoding alone, the network alone, and both together, by each engine.
+"""Videos per second: decoding alone, the network alone, and both together, by each engine.
 
-    .venv/bin/python benchmarks/throughput.py   # 8 minutes on two cores
-    .venv/bin/python benchmarks/throughput.py --engines=openvino,openvino:bf16   # without Caffe2: 2
-    .venv/bin/python benchmarks/throughput.py --engines=openvino \\
-        --vary='clip_length_rgb=8,16,32;model_depth=18,34' --plot=growth.png
-    .venv/bin/python benchmarks/throughput.py --vary=growth --plot=growth.png \\
-        --engines=caffe2,openvino,openvino:bf16,openvino:int8 \\
-        --vary_engines=openvino,openvino:bf16,openvino:int8   # an hour
-    .venv/bin/python benchmarks/throughput.py --dense=1 --model_depth=34 --clip_length_rgb=32 \\
-        --engines=openvino --videos=2
+    .venv/bin/python benchmarks/throughput.py --engines=openvino,openvino:bf16   # two minutes
+    .venv/bin/python benchmarks/throughput.py --engines=openvino --vary='model_depth=18,34'
 
-The videos are generated, 10 s of 340 x 256 H.264 at 30 frames a second, or those of --clips_of
-that give clips. Every measurement is a process of its own; in each round all engines take turns,
-and figures are medians over the rounds. First nothing is varied; then one flag after the other is,
-the others as on the command line. The network's share is of the best matrix product that this
-machine, all of it, was seen to make in the same precision, in the same run.
+The videos are generated: 10 s of 340 x 256 H.264 at 30 frames per second. Every measurement is a
+process of its own. In each round all engines take turns, and figures are medians over the rounds.
+First nothing is varied; then one flag after the other is, the others as on the command line.
+The network's share is of the best matrix product that this machine, all of it, was seen to make in
+the same precision, in the same run.
 
 Tables are Markdown, on stdout; progress is on stderr. int8 networks are made of random weights,
 once for each network, by what requirements-int8.txt has.
@@ -28,16 +21,18 @@ import sys
 import tempfile
 
 import throughput_tables as tables
-from machine_peak import INT8, gpu_product, kernel, matrix_product, unit
-from pipeline import machine
+import videos
+from machine import INT8, description, kernel, matrix_product, unit
 from throughput_measure import in_process, measure
-from throughput_plot import plot
-from throughput_settings import parse, plan
-from throughput_videos import Videos
+from throughput_settings import clip_settings, parse, plan
 
-from r2plus1d.backends.installed import has
 from r2plus1d.cli import from_flags
 from r2plus1d.cli.main import run
+from r2plus1d.datasets.dense_list import clip_starts
+from r2plus1d.errors import InputError
+
+SECONDS, FPS, SIZE = 10, 30, (340, 256)
+NUM_FRAMES = SECONDS * FPS
 
 log = logging.getLogger(__name__)
 
@@ -52,121 +47,98 @@ def main():
 
 def report(args):
     steps = plan(args, sys.argv[1:])
+    needed = max(clip_settings(step.args).required for step in steps)
+    if needed > NUM_FRAMES:
+        raise InputError(f'a clip needs {needed} frames; generated videos have {NUM_FRAMES}')
+    print(description())
+    peaks = best_products(args, steps[0].specs)
     with tempfile.TemporaryDirectory() as folder:
-        videos = Videos(args, steps, pathlib.Path(folder))
-        peaks = best_products(args, steps[0].specs)
-        is_cpu = from_flags.devices(args).kind == 'cpu'
-        print(machine())
-        for precision, operations in peaks.items():
-            rate = f'{operations / 1e9:.0f} {unit(precision)}'
-            how = f'OpenVINO: {kernel(precision)}' if is_cpu else 'PyTorch'
-            print(f'best matrix product in {precision}: {rate} ({how})')
-        bench = Bench(args.repeats, videos, peaks, pathlib.Path(folder))
+        bench = Bench(args, pathlib.Path(folder), peaks)
         for flag, of_flag in itertools.groupby(steps, key=lambda step: step.flag):
-            of_flag = list(of_flag)
             for step in of_flag:
                 bench.run(step)
-                if args.output:
-                    write(args.output, bench)
-            show(flag, of_flag, bench)
-    print(*tables.footnotes(bench.rows), sep='\n')
+            rows = [row for row in bench.rows if row['flag'] == flag]
+            title = f'{bench.what}:' if flag is None else f'With --{flag} varied:'
+            print(f'\n{title}\n\n{tables.table(flag, rows)}', flush=True)
+    print(f'\n{tables.FOOTNOTES}')
     if args.plot:
-        plot(args.plot, f'{bench.what}\n{machine()}', bench.rows)
+        tables.plot(args.plot, f'{bench.what}\n{description()}', bench.rows)
 
 
 def best_products(args, specs):
-    """{precision: operations a second} of the CPU, or of all GPUs that take part."""
-    devices = from_flags.devices(args)
+    """{precision: operations per second} of the CPU; none of GPUs."""
+    if from_flags.devices(args).kind != 'cpu':
+        return {}
     log.info('products of matrices')
-    if devices.kind == 'cpu':
-        return {spec.precision: matrix_product(spec.precision) for spec in specs}
-    if not has('torch'):
-        return {}  # Caffe2 alone serves no GPU of today
-    return {spec.precision: len(devices.ids) * gpu_product(spec.precision) for spec in specs}
+    peaks = {spec.precision: matrix_product(spec.precision) for spec in specs}
+    for precision, operations in peaks.items():
+        rate = f'{operations / 1e9:.0f} {unit(precision)}'
+        print(f'best matrix product in {precision}: {rate} (OpenVINO: {kernel(precision)})')
+    return peaks
 
 
 class Bench:
     """Measures Steps and keeps the rows of their tables.
-
-    Args:
-        repeats: rounds.
-        videos: throughput_videos.Videos.
-        peaks: {precision: operations a second of the best matrix product}.
-        folder: where int8 networks are put.
 
     Attributes:
         rows: those of every Step so far, as throughput_tables makes them, with `flag` and `value`.
         what: the network, clips and threads of the first Step.
     """
 
-    def __init__(self, repeats, videos, peaks, folder):
-        self._repeats, self._videos, self.peaks, self._folder = repeats, videos, peaks, folder
-        self._int8 = {}
+    def __init__(self, args, folder, peaks):
+        self._repeats, self._folder, self._peaks, self._int8 = args.repeats, folder, peaks, {}
+        self._database = make_database(args, folder)
         self.rows, self.what = [], None
 
     def run(self, step):
         """Add the rows of a Step: those of the first one if it is the same, or measured ones."""
-        rows = self._base_rows(step) if step.is_base else self._measured(step)
+        if step.is_base:
+            wanted = {tables.DECODING, *map(str, step.specs)}
+            rows = [r for r in self.rows if r['flag'] is None and r['engine'] in wanted]
+        else:
+            rows = self._measured(step)
         self.rows += [{**row, 'flag': step.flag, 'value': step.value} for row in rows]
 
-    def _base_rows(self, step):
-        wanted = {tables.DECODING, *map(str, step.specs)}
-        return [row for row in self.rows if row['flag'] is None and row['engine'] in wanted]
-
     def _measured(self, step):
-        database = self._videos.database(step.args)
-        models = {s: self._model(step, database) for s in step.specs if s.precision == INT8}
-        rounds = []
+        models = {s: self._model(step) for s in step.specs if s.precision == INT8}
+        found = {}
         for number in range(1, self._repeats + 1):
             log.info('%s: round %d of %d', step.name, number, self._repeats)
-            rounds.append(
-                {
-                    (spec, what): in_process(step, what, database, *spec.flags(models.get(spec)))
-                    for spec in step.specs
-                    for what in ('network', 'both')
-                }
-            )
-            rounds[-1]['decode'] = in_process(step, 'decode', database)
-        self.what = self.what or rounds[0]['decode']['what']
-        return [tables.decoding_row([r['decode'] for r in rounds])] + [
+            for spec, what in itertools.product(step.specs, ('network', 'both')):
+                done = in_process(step, what, self._database, *spec.flags(models.get(spec)))
+                found.setdefault((spec, what), []).append(done)
+            decoding = in_process(step, 'decode', self._database)
+            found.setdefault('decode', []).append(decoding)
+        self.what = self.what or decoding['what']
+        first = found[step.specs[0], 'both']
+        return [tables.decoding_row(found['decode'])] + [
             tables.engine_row(
-                spec,
-                [r[spec, 'network'] for r in rounds],
-                [r[spec, 'both'] for r in rounds],
-                self.peaks.get(spec.precision),
+                str(spec), found[spec, 'network'], found[spec, 'both'], first,
+                self._peaks.get(spec.precision),
             )
             for spec in step.specs
-        ]
+        ]  # fmt: skip
 
-    def _model(self, step, database):
+    def _model(self, step):
         """The path of the Step's network in int8; the same network is quantized once."""
         network = from_flags.network(step.args)
         if network not in self._int8:
             log.info('%s: int8 network', step.name)
             path = self._folder / f'{len(self._int8)}.onnx'
-            in_process(step, 'quantize', database, f'--load_model_path={path}')
+            in_process(step, 'quantize', self._database, f'--load_model_path={path}')
             self._int8[network] = path
         return self._int8[network]
 
 
-def show(flag, steps, bench):
-    """Print the table of the steps that vary one flag, or of the one that varies none."""
-    rows = [row for row in bench.rows if row['flag'] == flag]
-    if flag is None:
-        print(f'\n{bench.what}:\n\n{tables.base_table(rows)}\n', flush=True)
-        return
-    print(f'With --{flag} varied:\n\n{tables.growth_table(flag, rows)}\n', flush=True)
-    for step in steps:
-        for spec, reason in step.left_out.items():
-            print(f'{spec} is left out at {step.name}: {reason}\n', flush=True)
-
-
-def write(path, bench):
-    """Write all figures so far as JSON, complete or not at all."""
-    partial = path.with_name(f'{path.name}.partial')
-    found = {'machine': machine(), 'best_matrix_products': bench.peaks, 'rows': bench.rows}
-    partial.write_text(json.dumps(found, indent=1) + '\n')
-    partial.replace(path)
+def make_database(args, folder):
+    """The LMDB of generated videos, or of their dense clips; those of a video lie far apart."""
+    paths = videos.write_videos(folder, args.videos, size=SIZE, num_frames=NUM_FRAMES, fps=FPS)
+    if not args.dense:
+        return videos.write_database(folder / 'lmdb', paths)
+    required = clip_settings(args).required
+    starts = clip_starts(num_frames=NUM_FRAMES, required=required, stride=args.stride)
+    clips = [(path, start, i) for start in starts for i, path in enumerate(paths)]
+    return videos.write_clip_database(folder / 'lmdb', clips)
 
 
 if __name__ == '__main__':

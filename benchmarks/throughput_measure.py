@@ -3,12 +3,11 @@
 import json
 import pathlib
 import re
-import resource
 import subprocess
 import sys
 import time
 
-from machine_peak import INT8
+from machine import INT8
 from throughput_settings import clip_settings
 
 from r2plus1d.cli import from_flags
@@ -53,18 +52,15 @@ def measure(args):
         first = next(samples(reader))
         if args.measure == 'decode':
             return figures(args, reader, lambda: sum(1 for _ in samples(reader)))
-        network = from_flags.network(args)
-        with from_flags.engine(
-            args, network, [network.prediction], from_onnx=args.precision == INT8
-        ) as engine:
-            held = list(samples(reader)) if args.measure == 'network' else []
+        network, is_int8 = from_flags.network(args), args.precision == INT8
+        with from_flags.engine(args, network, [network.prediction], from_onnx=is_int8) as engine:
             engine.load(load_weights(args, network))
             engine.run(first.clips.pixels[:1])
-            work = {
-                'network': lambda: [engine.run(sample.clips.pixels) for sample in held],
-                'both': lambda: sum(1 for _ in predictions(args, reader, engine)),
-            }[args.measure]
-            return figures(args, reader, work)
+            if args.measure == 'both':
+                stream = predict(reader, engine, batch_size=args.batch_size)
+                return figures(args, reader, lambda: sum(require(sample) for sample, _ in stream))
+            held = list(samples(reader))
+            return figures(args, reader, lambda: [engine.run(s.clips.pixels) for s in held])
 
 
 def figures(args, reader, work):
@@ -72,33 +68,26 @@ def figures(args, reader, work):
     work()
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     rows, network = reader.settings.rows, from_flags.network(args)
-    per_video = f'dense clips at {args.stride} frames' if args.dense else f'{rows} clips a video'
+    per_video = f'dense clips at {args.stride} frames' if args.dense else f'{rows} clips per video'
     return {
         'what': f'{network.name}, {per_video}, {args.num_decode_threads} threads decode',
         'seconds': seconds,
         'cpu': cpu,
         'clips': len(reader) * rows,
-        'videos': args.videos if args.dense else len(reader),
+        'videos': args.videos,
         'operations': 2 * cost.totals(network)[0],
         'peak': peak_memory(),
     }
 
 
 def samples(reader):
-    for sample in reader:
-        _require(sample)
-        yield sample
+    return (sample for sample in reader if require(sample))
 
 
-def predictions(args, reader, engine):
-    for sample, outputs in predict(reader, engine, batch_size=args.batch_size):
-        _require(sample)
-        yield outputs
-
-
-def _require(sample):
+def require(sample):
     if sample.failure is not None:
         raise InputError(f'{sample.name}: {sample.failure}')
+    return True
 
 
 def open_reader(args):
@@ -146,7 +135,5 @@ def quantize(args, reader):
 
 def peak_memory():
     """Peak resident bytes of this process; ru_maxrss would count its parent's, too."""
-    status = pathlib.Path('/proc/self/status')
-    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text() if status.exists() else '')
-    kib = int(found.group(1)) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kib * 1024
+    found = re.search(r'VmHWM:\s*(\d+) kB', pathlib.Path('/proc/self/status').read_text())
+    return int(found.group(1)) * 1024

@@ -7,7 +7,7 @@ sh scripts/create_kinetics_lmdb.sh
 import pathlib
 import statistics
 
-from pipeline import machine, seconds
+import machine
 
 from r2plus1d.backends.caffe2.trainer import TrainingNet
 from r2plus1d.cli import flag_types, flags, from_flags
@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RATE = 1e-4
 BENCHMARK = {
     'repeats': (flag_types.integer(1), 3, 'rounds'),
-    'iterations': (flag_types.integer(1), 6, 'batches a round'),
+    'iterations': (flag_types.integer(1), 6, 'batches of a round'),
 }
 GROUPS = (flags.DATABASE, flags.NETWORK, flags.CLIPS, flags.DEVICES, BENCHMARK)
 
@@ -47,20 +47,20 @@ def main():
         rounds = [measure(data, net, batches) for _ in range(args.repeats)]
     decoding, running, both = (statistics.median(times) for times in zip(*rounds))
     clips = args.iterations * data.batch_size
-    print(machine())
+    print(machine.description())
     print(f'{network.name}, {clips} clips a round, {devices}, {args.num_decode_threads} threads')
     print(f'decoding alone {decoding:.2f} s, network alone {running:.2f} s, together {both:.2f} s')
     share = statistics.median(times[1] / times[2] for times in rounds)
-    print(f'network alone / together: {share:.3f}; {clips / both:.2f} clips a second')
+    print(f'network alone / together: {share:.3f}; {clips / both:.2f} clips per second')
 
 
 def measure(data, net, batches):
     """Seconds of decoding the batches, of training on them, and of both at once."""
     count = len(batches)
     return (
-        seconds(lambda: list(data.batches(0, count))),
-        seconds(lambda: [net.step(b.data, b.label, RATE) for b in batches]),
-        seconds(lambda: [net.step(b.data, b.label, RATE) for b in data.batches(0, count)]),
+        machine.seconds(lambda: list(data.batches(0, count))),
+        machine.seconds(lambda: [net.step(b.data, b.label, RATE) for b in batches]),
+        machine.seconds(lambda: [net.step(b.data, b.label, RATE) for b in data.batches(0, count)]),
     )
 
 

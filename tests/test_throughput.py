@@ -1,7 +1,5 @@
-"""What benchmarks/throughput.py takes and prints; its figures are not tested."""
+"""What the programs in benchmarks/ take and print; their figures are not tested."""
 
-import json
-import os
 import subprocess
 import sys
 
@@ -17,10 +15,8 @@ if not has('openvino'):
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
-import machine_peak  # noqa: E402
 import throughput_settings as settings  # noqa: E402
 import throughput_tables as tables  # noqa: E402
-import throughput_videos as videos  # noqa: E402
 
 SMALL = ('--engines=openvino', '--model_name=r2d', '--model_depth=10', '--width=0.0625')
 
@@ -43,13 +39,10 @@ def test_the_first_step_varies_nothing():
 
 
 def test_growth_varies_what_matters():
-    flags = settings.variations(settings.parse(['--vary=growth;model_depth=34']))
-    assert list(flags) == [
-        'clip_per_video', 'clip_length_rgb', 'model_depth', 'num_decode_threads', 'engine_threads',
-    ]  # fmt: skip
-    assert flags['model_depth'] == ['34']
-    assert flags['engine_threads'][-1] == str(len(os.sched_getaffinity(0)))
-    assert 'stride' in settings.variations(settings.parse(['--vary=growth', '--dense=1']))
+    flags = settings.variations(settings.parse(['--vary=growth']))
+    assert flags['model_depth'] == ['10', '18', '26', '34']
+    assert flags['engine_threads'][0] == '1'
+    assert set(flags) <= settings.VARIABLE
 
 
 @pytest.mark.parametrize(
@@ -57,18 +50,17 @@ def test_growth_varies_what_matters():
     [
         (['--engines=tensorflow'], "engines has 'tensorflow'; engines: auto, caffe2"),
         (['--engines=openvino:int7'], "engines has 'openvino:int7'; precisions: fp32"),
+        (['--engines=caffe2:int8'], 'int8 is measured with the engine openvino only'),
         (['--vary=clip_per_video'], "vary has 'clip_per_video'; NAME=V,V,V"),
         (['--vary=engine=caffe2'], "vary has 'engine=caffe2'; NAME=V,V,V"),
-        (['--vary=stride=8'], 'vary has stride, which is of dense clips'),
         (['--vary=model_depth=19'], 'model_depth is 19'),
         (['--vary_engines=openvino'], 'vary_engines is for --vary'),
         (['--vary=growth', '--vary_engines=caffe2'], 'vary_engines has caffe2, fp32'),
-        (['--precision=bf16'], 'precision is not for this program; engines takes it'),
+        (['--precision=bf16'], 'precision is not for this program; engines=openvino:bf16 names'),
         (['--stride=4'], 'stride is of dense clips'),
-        (['--dense=1', '--clip_per_video=2'], 'clip_per_video says nothing about dense clips'),
-        (['--clips_of=.', '--videos=2'], 'videos says nothing about clips_of'),
-        (['--plot=.'], 'plot is ., a folder; name a file'),
-        (['--plot=nowhere/x.png'], 'plot is nowhere/x.png; there is no folder'),
+        (['--dense=1', '--clip_per_video=2'], 'dense=1 takes neither clip_per_video'),
+        (['--plot=p.png'], 'plot shows what varies: --vary'),
+        (['--vary=seed=1', '--plot=nowhere/x.png'], 'plot is nowhere/x.png; its folder does not'),
     ],
 )
 def test_refusals(flags, message):
@@ -77,54 +69,69 @@ def test_refusals(flags, message):
     assert message in str(caught.value)
 
 
-def test_videos_that_give_no_clips_are_left_out(tmp_path, make_video, caplog):
-    (tmp_path / 'good.mp4').write_bytes(make_video(20).read_bytes())
-    (tmp_path / 'short.mp4').write_bytes(make_video(3).read_bytes())
-    (tmp_path / 'notes.txt').write_text('no video')
-    clips = settings.clip_settings(plan_of('--clip_length_rgb=16')[0].args)
-    assert [path.name for path in videos.usable(tmp_path, clips)] == ['good.mp4']
-    assert [record.getMessage().split(' is left out: ')[0] for record in caplog.records] == [
-        str(tmp_path / 'notes.txt'),
-        str(tmp_path / 'short.mp4'),
-    ]
-    (tmp_path / 'good.mp4').unlink()
-    with pytest.raises(InputError, match='in which no file gives the clips'):
-        videos.usable(tmp_path, clips)
-
-
 def test_ratios_are_medians_of_those_of_each_round():
-    spec = settings.Spec('openvino')
-    measured = [
+    both = [
         {'seconds': seconds, 'videos': 2, 'clips': 20, 'cpu': 4.0, 'operations': 100, 'peak': 5e6}
         for seconds in (2.0, 4.0, 1.0)
     ]
-    alone = [{**m, 'seconds': 1.0} for m in measured]
-    row = tables.engine_row(spec, alone, measured, peak=4000)
+    alone = [{**m, 'seconds': 1.0} for m in both]
+    first = [{**m, 'seconds': 20.0} for m in both]
+    row = tables.engine_row('openvino, fp32', alone, both, first, peak=4000)
     assert (row['videos_s'], row['clips_s'], row['cpu_s'], row['peak_mb']) == (1.0, 10.0, 2.0, 5.0)
     assert (row['network_clips_s'], row['overlap'], row['share']) == (20.0, 0.5, 0.5)
-    first = {**row, 'engine': 'caffe2, fp32', 'seconds': [20.0, 20.0, 20.0]}
-    last = tables.base_table([first, row]).splitlines()[-1]
+    last = tables.table(None, [tables.decoding_row(both), row]).splitlines()[-1]
     assert last.split('|')[-2].strip() == '10.0'
 
 
-@pytest.mark.skipif(not has('torch'), reason='needs PyTorch 2')
-def test_the_product_of_gpus(monkeypatch):
-    """As far as a CPU can tell."""
-    monkeypatch.setattr(machine_peak, 'GPU_SIZES', (64, 128))
-    assert machine_peak.gpu_product('bf16', device='cpu') > 1e6
-
-
-def test_the_program(tmp_path):
-    flags = [*SMALL, '--videos=1', '--repeats=1', '--vary=clip_per_video=1,2', '--plot=p.png',
-             '--clip_per_video=2', '--output=p.json']  # fmt: skip
-    program = ROOT / 'benchmarks' / 'throughput.py'
+def run_benchmark(name, *flags, cwd):
+    """What a benchmark prints, line by line."""
     done = subprocess.run(
-        [sys.executable, program, *flags],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, ROOT / 'benchmarks' / name, *flags],
+        cwd=cwd, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert 'r2d_10_8_w0.0625, 2 clips a video' in done.stdout
-    assert 'With --clip_per_video varied:' in done.stdout
-    rows = json.loads((tmp_path / 'p.json').read_text())['rows']
-    assert [row['value'] for row in rows] == [None, None, '1', '1', '2', '2']
+    return done.stdout
+
+
+def test_throughput(tmp_path):
+    flags = ('--videos=1', '--repeats=1', '--vary=clip_per_video=1,2', '--clip_per_video=2')
+    printed = run_benchmark('throughput.py', *SMALL, *flags, '--plot=p.png', cwd=tmp_path)
+    assert 'r2d_10_8_w0.0625, 2 clips per video' in printed
+    _, varied = printed.split('With --clip_per_video varied:')
+    cells = [line.split('|')[1:3] for line in varied.splitlines() if line.startswith('|')]
+    assert [tuple(cell.strip() for cell in row) for row in cells[2:]] == [
+        (value, engine)
+        for value in ('1', '2')
+        for engine in ('decoding alone', 'openvino, fp32')
+    ]  # fmt: skip
     assert (tmp_path / 'p.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_throughput_of_dense_clips(tmp_path):
+    flags = ('--videos=1', '--repeats=1', '--dense=1', '--stride=90')
+    printed = run_benchmark('throughput.py', *SMALL, *flags, cwd=tmp_path)
+    assert 'dense clips at 90 frames' in printed
+
+
+def test_extraction_decodes_each_frame_once(tmp_path):
+    flags = ('--frames=40', '--clips=33', '--repeats=1')
+    printed = run_benchmark('extraction.py', *flags, cwd=tmp_path)
+    grouped = next(line.split() for line in printed.splitlines() if line.startswith('grouped'))
+    assert grouped[1:3] == ['40', '40']
+
+
+@pytest.mark.parametrize('tool', ['test_net', 'extract_features'])
+def test_memory(tool, tmp_path):
+    flags = (f'--tool={tool}', '--records=2', '--engine=openvino', '--clip_per_video=1')
+    printed = run_benchmark('memory.py', *flags, *SMALL[1:], cwd=tmp_path)
+    assert printed.splitlines()[1].startswith('2 records: peak ')
+
+
+@pytest.mark.skipif(not has('caffe2'), reason='needs Caffe2')
+def test_training(tmp_path, make_video, make_database):
+    database = make_database([(make_video(30).read_bytes(), (label,)) for label in (0, 1)])
+    flags = ('--width=0.0625', '--iterations=1', '--repeats=1', '--batch_size=1')
+    printed = run_benchmark(
+        'training.py', f'--test_data={database}', '--model_name=r2d', *flags, cwd=tmp_path
+    )
+    assert 'network alone / together' in printed

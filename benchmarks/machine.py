@@ -1,18 +1,40 @@
-"""The most operations a second that this machine was seen to make: products of two matrices.
+"""What this machine is, and the most operations per second that its CPU was seen to make.
 
-A network's share of it says how much faster the same machine could be at most, roughly: a
-convolution can reuse more of what is in the cache than the product of two matrices.
+The operations are those of products of two matrices. A network's share of them tells roughly how
+much faster the same machine could be. A convolution can reuse more of what is in the cache than the
+product of two matrices, so the share can pass 1.
 """
 
+import os
+import pathlib
+import re
 import time
 
 import numpy as np
 
-GPU_SIZES = (4096, 8192)
 SIZES = (512, 1024, 2048)  # small ones find a quiet moment on a machine that others use
 TRIES, TIMES = 3, 10
 INT8 = 'int8'
 UNITS = {INT8: 'GOP/s'}  # of integers; the others' is GFLOP/s
+
+
+def description():
+    """The processor, its cores and the date: what the figures hold for."""
+    info = pathlib.Path('/proc/cpuinfo')
+    name = re.search(r'model name\s*: (.*)', info.read_text() if info.exists() else '')
+    processor = name.group(1) if name else 'unknown processor'
+    return f'{processor}, {len(os.sched_getaffinity(0))} cores, {time.strftime("%Y-%m-%d")}'
+
+
+def timed(work):
+    """Return (what `work()` returns, seconds)."""
+    began = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - began
+
+
+def seconds(work):
+    return timed(work)[1]
 
 
 def unit(precision):
@@ -20,41 +42,21 @@ def unit(precision):
 
 
 def matrix_product(precision):
-    """The most operations a second of a product in `precision`, through OpenVINO or numpy."""
-    makers = [lambda size: product(size, precision)]
+    """The most operations per second of a product in `precision`, through OpenVINO or numpy."""
+    makers = [lambda size: openvino_product(size, precision)]
     if precision == 'fp32':
         makers.append(numpy_product)
     return max(
-        operations_a_second(make(size), size)
+        operations_per_second(make(size), size)
         for size in SIZES
         for make in makers
         for _ in range(TRIES)
     )
 
 
-def gpu_product(precision, device='cuda'):
-    """The same on a GPU, through PyTorch; fp32 is without TF32, as the engine torch computes."""
-    return max(
-        operations_a_second(torch_product(size, precision, device), size)
-        for size in GPU_SIZES
-        for _ in range(TRIES)
-    )
-
-
-def torch_product(size, precision, device):
-    """A function that multiplies two matrices on a device of PyTorch's, and waits for it."""
-    import torch
-
-    from r2plus1d.backends.pytorch.device import DTYPES
-
-    left, right = (torch.ones(size, size, dtype=DTYPES[precision], device=device) for _ in range(2))
-
-    def multiply():
-        torch.matmul(left, right)
-        if device != 'cpu':
-            torch.cuda.synchronize()
-
-    return multiply
+def operations_per_second(multiply, size):
+    multiply()
+    return 2 * size**3 / min(seconds(multiply) for _ in range(TIMES))
 
 
 def numpy_product(size):
@@ -62,11 +64,11 @@ def numpy_product(size):
     return lambda: left @ right
 
 
-def product(size, precision):
-    """A function that multiplies a float32 matrix by a constant one, through OpenVINO.
+def openvino_product(size, precision):
+    """A function that multiplies a float32 matrix by a constant one.
 
-    In int8 the matrix is turned into u8 on the way and the constant is i8, 256 levels each, from
-    which OpenVINO makes a product of integers: `kernel` tells.
+    In int8 the matrix is turned into u8 on the way and the constant is i8, with 256 levels each.
+    OpenVINO makes a product of integers from them; `kernel` tells.
     """
     compiled = compile_product(size, precision)
     request, data = compiled.create_infer_request(), np.ones((size, size), np.float32)
@@ -102,14 +104,3 @@ def kernel(precision):
     products = ('FullyConnected', 'MatMul')
     kinds = [i['primitiveType'].value for i in infos if i['layerType'].value in products]
     return kinds[0] if kinds else 'unknown'
-
-
-def operations_a_second(multiply, size):
-    multiply()
-    return 2 * size**3 / min(timed(multiply) for _ in range(TIMES))
-
-
-def timed(work):
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
