@@ -45,7 +45,7 @@ def test_export(export, tmp_path):
     got = onnx_engine.read(tmp_path / 'weights.onnx')
     assert got.network == TINY
     assert got.class_names == ('walk', 'run', 'sit', 'stand', 'fall')
-    assert (got.settings['sampling_rate_rgb'], got.settings['video_res_type']) == (2, 'short_edge')
+    assert (got.input.rate, got.input.video_res_type) == (2, 'short_edge')
     digest = hashlib.sha256((tmp_path / 'weights.pkl').read_bytes()).hexdigest()
     assert got.metadata['weights_sha256'] == digest
     expected = run_caffe2(TINY, parameters_of(TINY), got.outputs, clips_of(TINY))
@@ -97,7 +97,7 @@ def test_export_overwrites_only_when_told(export, tmp_path):
         (['--output=weights.pkl/model.onnx'], 'weights.pkl is a file, and no folder for model'),
         (['--labels=weights.pkl'], 'weights.pkl is not text in UTF-8'),
         (['--labels=absent.txt'], 'absent.txt: No such file'),
-        (['--num_labels=6'], 'Its labels are 5: --num_labels=5?'),
+        (['--num_labels=6'], 'num_labels is 6, and weights.pkl is of 5; leave the flag out'),
         (['--input_type=flow', '--num_channels=3'], 'num_channels is 3; the input has 2'),
         (['--load_model_path=absent.pkl'], 'absent.pkl: no such weight file'),
         (['--load_model_path=weights.onnx'], 'weights.onnx, an .onnx file already'),

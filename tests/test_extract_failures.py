@@ -150,7 +150,7 @@ def dense(make_video, make_database):
         (['--use_local_file=0'], 'holds paths of videos, not videos: add --use_local_file=1', 1),
         (['--test_data=none'], 'none does not exist', 1),
         (['--load_model_path=none.pkl'], 'none.pkl: no such weight file', 1),
-        (['--num_labels=9'], 'Its labels are 8: --num_labels=8?', 1),
+        (['--num_labels=9'], 'is of 8; leave the flag out', 1),
         (['--output_path={weights}/f.pkl'], 'weights.pkl is a file, and no folder for f.pkl', 1),
         (['--output_path=.'], 'output_path . is no name of a file or folder', 1),
         (['--output_path={tmp}'], 'is a folder; output_format pickle writes a file', 1),

@@ -12,12 +12,12 @@ from r2plus1d.weights.files import load_parameters, read_minidb
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
+from caffe2.proto import caffe2_pb2  # noqa: E402
 from caffe2.python import core, workspace  # noqa: E402
 from caffe2.python.predictor import predictor_exporter  # noqa: E402
 
 from r2plus1d.backends.caffe2 import layers  # noqa: E402
 from r2plus1d.backends.caffe2.layers import build  # noqa: E402
-from r2plus1d.weights import minidb  # noqa: E402
 
 SMALL = Network('r2d', 10, clip_length=8, num_labels=5)
 BLOBS = {
@@ -147,7 +147,7 @@ def test_files_that_are_no_minidb(tmp_path, raw, message):
 def test_minidb_with_a_shape_that_it_cannot_hold(saved, dims):
     path = saved({'a': np.zeros(3, np.float32)})
     ((key, value),) = split(path.read_bytes())
-    blob = minidb.caffe2_pb2.BlobProto.FromString(value)
+    blob = caffe2_pb2.BlobProto.FromString(value)
     blob.tensor.dims[:] = dims
     path.write_bytes(joined([(key, blob.SerializeToString())]))
     with pytest.raises(InputError, match=r'a has the shape \[.*\], more than the file holds'):
@@ -157,7 +157,7 @@ def test_minidb_with_a_shape_that_it_cannot_hold(saved, dims):
 def test_minidb_with_more_values_than_its_shape(saved):
     path = saved({'a': np.zeros(3, np.float32)})
     ((key, value),) = split(path.read_bytes())
-    blob = minidb.caffe2_pb2.BlobProto.FromString(value)
+    blob = caffe2_pb2.BlobProto.FromString(value)
     blob.tensor.dims[:] = [2]
     path.write_bytes(joined([(key, blob.SerializeToString())]))
     with pytest.raises(InputError, match=r'a holds more values than its shape \[2\]'):

@@ -205,8 +205,6 @@ def test_a_last_layer_with_a_slash():
         ({}, {'input_type': 'flow'}, 'num_channels is 3; the input has 2'),
         ({'num_channels': 5}, {}, 'num_channels is 5; the input has 3'),
         ({}, {'scale_h': 100}, 'crop_size is 112, larger than frames resized to 100'),
-        ({}, {'sampling_rate_rgb': None}, 'sampling_rate_rgb is not given'),
-        ({}, {'scale_h': None, 'short_edge': None}, 'scale_h is not given'),
         ({}, {'sampling_rate_rgb': 0}, 'sampling_rate_rgb: 0 is less than 1'),
         ({}, {'class_names': ['a'] * 4}, 'labels name 4 classes; num_labels is 5'),
         ({}, {'class_names': ['a', 'b', 'c', 'd', '\x1b[31m']}, r'labels has .*x1b'),

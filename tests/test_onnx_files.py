@@ -1,12 +1,12 @@
 """Reading ONNX files: what they tell, and that nothing but our networks is taken from them."""
 
+import dataclasses
 import json
 import random
 
 import pytest
 
 from onnx_models import TINY, parameters_of, settings_of
-from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
 from r2plus1d.networks.network import Network
@@ -57,12 +57,9 @@ def test_a_file_tells_what_it_is(written, network, changes, fold):
     assert (got.class_names, got.batch_norm_folded) == (names, fold)
     assert got.metadata['weights_sha256'] == '0a' * 32
     assert got.proto == model
-    assert {name: got.settings[name] for name in changes} == changes
-    args = flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])
-    vars(args).update(got.settings)
-    clips = from_flags.clip_settings(args)
-    assert (clips.length, clips.crop_size) == (network.clip_length, network.crop_size)
-    assert clips.channels == network.num_channels
+    own = {'length': network.clip_length, 'crop_size': network.crop_size}
+    assert got.input == dataclasses.replace(settings_of(**changes), **own)
+    assert got.input.channels == network.num_channels
     statistics = [json.loads(got.metadata[f'channel_{what}']) for what in ('mean', 'std')]
     assert [len(numbers) for numbers in statistics] == [network.num_channels] * 2
 
@@ -79,7 +76,7 @@ def test_the_statistics_of_the_channels():
 def test_a_file_may_be_silent_about_its_clips(written):
     path = written(onnx_engine.export(TINY, parameters_of(TINY), ['softmax']))
     got = onnx_engine.read(path)
-    assert (got.network, got.settings, got.class_names) == (TINY, {}, None)
+    assert (got.network, got.input, got.class_names) == (TINY, None, None)
 
 
 def tiny_model():
@@ -172,7 +169,7 @@ def drop_metadata(key):
         ('crop_size', '112.0', "crop_size: '112.0' is not an integer"),
         ('num_channels', '2', r'not float32 \[4, 2, 8'),
         ('num_labels', '1000000', r'last_out_L5_w is \[5, 32\], not float32 \[1000000, 32\]'),
-        ('multi_label', 'yes', "multi_label: 'yes' is not 0 or 1"),
+        ('multi_label', 'yes', "multi_label: 'yes' is unknown; known: 0, 1"),
         ('multi_label', '1', 'features asks for softmax, which'),
         ('width', 'nan', 'width: nan is not above 0'),
         ('width', '99', 'width is 99.0; above 0, at most 4'),
@@ -180,12 +177,12 @@ def drop_metadata(key):
         ('pred_layer_name', 'a\x1b[31mb', r'pred_layer_name is .*x1b'),
         ('pred_layer_name', 'a/b', 'pred_layer_name is a/b'),
         ('pred_layer_name', 'conv1', 'pred_layer_name makes a second conv1'),
-        ('batch_norm_folded', '2', "batch_norm_folded: '2' is not 0 or 1"),
+        ('batch_norm_folded', '2', "batch_norm_folded: '2' is unknown; known: 0, 1"),
         ('batch_norm_folded', '0', 'its initializers are not'),
         ('input_type', 'audio', "input_type: 'audio' is unknown"),
         ('input_type', 'flow', 'num_channels is 3; the input has 2'),
         ('sampling_rate_rgb', '0', 'sampling_rate_rgb: 0 is less than 1'),
-        ('video_res_type', 'any', "video_res_type: 'any' is unknown; 0 scale"),
+        ('video_res_type', 'any', "video_res_type: 'any' is unknown; known: scale"),
         ('scale_w', '100', 'crop_size is 112, larger than frames resized to 100'),
         ('channel_mean', '[1, 2, 3]', r"channel_mean is '\[1, 2, 3\]'; clips are normalized with"),
         ('channel_mean', '[' * 100000, 'channel_mean is missing, or not JSON'),

@@ -286,7 +286,7 @@ def test_missing_and_misshapen_are_told_together():
 
 
 def test_long_lists_are_cut():
-    with pytest.raises(InputError, match=r'missing \(20\): b0, b1, .*, b7 and 12 more;'):
+    with pytest.raises(InputError, match=r'missing \(20\): b0, b1, .*, b4 and 15 more;'):
         match_parameters({'a': np.zeros(1)}, {f'b{i}': (1,) for i in range(20)}, source='file.pkl')
 
 

@@ -11,7 +11,6 @@ from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.results.class_names import read_class_names
-from r2plus1d.weights.files import load_parameters
 
 EXPORT = {'fold_batch_norm': (flag_types.bit, True, '1: convolutions take in their batch norms')}
 
@@ -23,12 +22,13 @@ def main():
 
     groups = (flags.WEIGHTS, flags.NETWORK, onnx_output.CLIPS, EXPORT, flags.ONNX)
     args = flags.parse(__doc__, *groups)
+    stored = onnx_output.take_weights(args)
     refuse_unread(args)
     network, path = from_flags.network(args), onnx_output.path_of(args)
     outputs = onnx_output.wanted(args, network)
-    names = read_class_names(args.labels, args.num_labels)
+    names = read_class_names(args.labels, args.num_labels) or stored.class_names
     metadata = onnx_output.described(args, network, names)
-    parameters = load_parameters(args.load_model_path, args.db_type, network)
+    parameters = stored.parameters(network)
     model = onnx_file.export(
         network, parameters, outputs, fold_batch_norm=args.fold_batch_norm, metadata=metadata
     )

@@ -86,18 +86,20 @@ OF_DATABASES = {
 
 def main():
     args = flags.parse(__doc__, *GROUPS, **DEFAULTS)
-    model = from_flags.take_onnx(args)
+    stored = from_flags.take_weights(args)
     refuse_unread(args)
     network = from_flags.network(args)
     if args.list_blobs:
-        print(*jobs.describe_blobs(network, model and model.outputs), sep='\n')
+        print(
+            *jobs.describe_blobs(network, stored and stored.onnx and stored.onnx.outputs), sep='\n'
+        )
         return 0
     features = jobs.feature_names(args.features, start_frame=args.get_start_frame)
     check(args, features)
     job = job_of(args, network, features)
     with contextlib.ExitStack() as stack:
         # First what is refused at once; reading the records can take long.
-        engine = stack.enter_context(open_engine(args, network, model, features))
+        engine = stack.enter_context(open_engine(args, network, stored, features))
         source = stack.enter_context(open_source(args, features, job.settings.batch_size))
         arguments = jobs.arguments_of(job, source, engine, vars(args), weights=args.load_model_path)
         extracted = jobs.extract_features(job, source, engine, arguments)
@@ -141,7 +143,7 @@ def job_of(args, network, features):
 
 
 @contextlib.contextmanager
-def open_engine(args, network, model, features):
+def open_engine(args, network, stored, features):
     """Give the engine with its weights, None if nothing of the network is asked for."""
     outputs = jobs.network_blobs(features)
     if not outputs:
@@ -149,12 +151,12 @@ def open_engine(args, network, model, features):
         return
     if args.load_model_path is None:
         raise InputError('load_model_path is not given; the network needs its weights')
-    if model:
+    if stored.onnx:
         from r2plus1d.weights import onnx_file
 
-        onnx_file.require_outputs(model, outputs)
-    weights = from_flags.load_weights(args, network, model)
-    with from_flags.engine(args, network, outputs, from_onnx=model is not None) as engine:
+        onnx_file.require_outputs(stored.onnx, outputs)
+    weights = from_flags.load_weights(network, stored)
+    with from_flags.engine(args, network, outputs, from_onnx=stored.onnx is not None) as engine:
         engine.load(weights)
         yield engine
 

@@ -10,7 +10,7 @@ import pathlib
 
 from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import run
-from r2plus1d.weights.files import halved, read_blobs, save_pickle, without_solver
+from r2plus1d.weights.files import halved, read_weights, save_pickle, without_solver
 
 OPTIONS = {
     'load_model_path': (pathlib.Path, flags.REQUIRED, 'model that training saved'),
@@ -22,10 +22,11 @@ OPTIONS = {
 
 def main():
     args = flags.parse(__doc__, OPTIONS)
-    blobs = without_solver(read_blobs(args.load_model_path, args.db_type))
+    blobs, card = read_weights(args.load_model_path, args.db_type)
+    blobs = without_solver(blobs)
     if args.half:
         blobs = halved(blobs)
-    save_pickle(args.save_model_path, blobs)
+    save_pickle(args.save_model_path, blobs, card)
     print(f'{len(blobs)} blobs in {args.save_model_path}')
 
 

@@ -22,7 +22,6 @@ from r2plus1d.errors import InputError
 from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.progress import Progress
-from r2plus1d.weights.files import load_parameters
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,7 @@ def main():
 
     groups = (flags.WEIGHTS, flags.NETWORK, flags.CLIPS, DATABASE, CALIBRATION, flags.ONNX)
     args = flags.parse(__doc__, *groups)
+    stored = onnx_output.take_weights(args)
     refuse_unread(args)
     args.get_video_id = False
     quantize.require()
@@ -61,9 +61,9 @@ def main():
     outputs = onnx_output.wanted(args, network)
     if network.prediction not in outputs:
         raise InputError(f'features leaves out {network.prediction}, which is compared')
-    names = read_class_names(args.labels, args.num_labels)
+    names = read_class_names(args.labels, args.num_labels) or stored.class_names
     metadata = onnx_output.described(args, network, names)
-    parameters = load_parameters(args.load_model_path, args.db_type, network)
+    parameters = stored.parameters(network)
     test_data = args.test_data or args.calibration_data
     with open_spread(args, test_data, args.test_videos or None) as reader:
         clips = calibration_clips(args)

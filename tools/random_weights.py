@@ -10,6 +10,7 @@ import pathlib
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.networks.initial import random_parameters
+from r2plus1d.weights.card import of_network
 from r2plus1d.weights.files import save_pickle
 
 OUTPUT = {
@@ -22,7 +23,8 @@ def main():
     args = flags.parse(__doc__, flags.NETWORK, OUTPUT)
     network = from_flags.network(args)
     parameters = random_parameters(network, args.seed)
-    save_pickle(args.save_model_path, parameters)
+    card = of_network(network, batch_norm_folded=False)
+    save_pickle(args.save_model_path, parameters, card)
     print(f'{network.name}: {len(parameters)} random blobs in {args.save_model_path}')
 
 

@@ -54,17 +54,17 @@ GROUPS = (
 
 def main():
     args = flags.parse(__doc__, *GROUPS)
-    onnx_model = from_flags.take_onnx(args)
+    stored = from_flags.take_weights(args)
     refuse_unread(args)
     network, clips = from_flags.network(args), from_flags.clip_settings(args)
     devices = from_flags.devices(args)
-    settings = evaluation_settings(args, args.batch_size * len(devices.ids), onnx_model)
-    weights = from_flags.load_weights(args, network, onnx_model)
+    settings = evaluation_settings(args, args.batch_size * len(devices.ids), stored)
+    weights = from_flags.load_weights(network, stored)
     limit = args.num_iter * settings.batch_size or None
     with (
         from_flags.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
         from_flags.engine(
-            args, network, [network.prediction], from_onnx=onnx_model is not None
+            args, network, [network.prediction], from_onnx=stored.onnx is not None
         ) as engine,
     ):
         log.info('%s on %d videos of %s', network.name, len(reader), args.test_data)
@@ -74,8 +74,8 @@ def main():
     return report(result, network, args.max_failures, settings)
 
 
-def evaluation_settings(args, batch_size, onnx_model):
-    names = onnx_model and onnx_model.class_names
+def evaluation_settings(args, batch_size, stored):
+    names = stored.class_names
     if args.labels:
         names = read_class_names(args.labels, args.num_labels)
     beside = args.output.parent if args.output else pathlib.Path()

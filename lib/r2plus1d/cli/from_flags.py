@@ -46,6 +46,7 @@ def take_weights(args, *, path=None):
         )
     for name, value in _options_of(stored, args).items():
         _take(args, name, value, stored)
+    args.load_model_path = stored.path  # of a name: where it was put
     return stored
 
 

@@ -3,11 +3,10 @@
 import hashlib
 import math
 
-from r2plus1d.cli import flags
+from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import require_folder_of
 from r2plus1d.weights import card, onnx_file
-from r2plus1d.weights.files import require_weight_file
 
 SUFFIX = '.onnx'
 CLIPS = {name: flags.CLIPS[name] for name in card.CLIPS if name in flags.CLIPS}
@@ -23,18 +22,22 @@ def wanted(args, network):
     return outputs
 
 
+def take_weights(args):
+    """Return what from_flags.take_weights does; InputError for an .onnx file."""
+    if args.load_model_path.suffix == SUFFIX:
+        raise InputError(
+            f'load_model_path is {args.load_model_path}, an .onnx file already; give the weights '
+            'that it was made from'
+        )
+    return from_flags.take_weights(args)
+
+
 def path_of(args, ending=SUFFIX):
     """Where to write: load_model_path with another `ending` if no output is named.
 
     Raises:
         InputError: that is no place for it, or there are no weights that can be exported.
     """
-    require_weight_file(args.load_model_path)
-    if args.load_model_path.suffix == SUFFIX:
-        raise InputError(
-            f'load_model_path is {args.load_model_path}, an .onnx file already; give the weights '
-            'that it was made from'
-        )
     output = args.output or args.load_model_path.with_name(args.load_model_path.stem + ending)
     if output.suffix != SUFFIX:
         raise InputError(f'output is {output}; its name ends in {SUFFIX}, as other tools expect')

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import EXTRA_CHANNELS, FlowSettings, Input
 from r2plus1d.networks.network import Network
+from r2plus1d.networks.zoo import ARCHITECTURES, C3D
 
 CARD = 'r2plus1d_card'
 FORMAT_VERSION = '1'
@@ -223,7 +224,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys((*NETWORK, *CLIPS), _integer),
     **dict.fromkeys(('multi_label', 'use_dropout', 'do_flow_aggregation'), _bit),
     'batch_norm_folded': _bit,
-    'model_name': str,
+    'model_name': _one_of(*ARCHITECTURES, C3D),
     'pred_layer_name': str,
     'width': _number,
     'input_type': _one_of(*INPUT_TYPES),

@@ -18,6 +18,7 @@ from r2plus1d.weights.card import CARD
 from r2plus1d.weights.match import match_parameters
 
 Blobs = dict[str, np.ndarray]
+Card = dict[str, str]
 Path = Union[str, pathlib.Path]
 
 DB_TYPES = ('pickle', 'minidb')
@@ -47,16 +48,31 @@ def read_blobs(path: Path, db_type: Optional[str] = None) -> Blobs:
     return read_weights(path, db_type)[0]
 
 
-def read_weights(path: Path, db_type: Optional[str] = None) -> tuple[Blobs, Optional[object]]:
-    """Return ({blob: array}, card) of a weight file; the card is as the file has it, or None."""
+def read_weights(path: Path, db_type: Optional[str] = None) -> tuple[Blobs, Optional[Card]]:
+    """Return ({blob: array}, what the file says of itself or None) of a weight file."""
     if db_type not in (*DB_TYPES, None):
         raise InputError(f'db_type is {db_type}; known: {", ".join(DB_TYPES)}')
     require_weight_file(path)
     if db_type == 'minidb' or db_type is None and minidb.is_minidb(pathlib.Path(path)):
-        return read_minidb(path), minidb.read_text(path, CARD)
+        return read_minidb(path), _card_of(_parsed(minidb.read_text(path, CARD)), path)
     content = safe_pickle.load(path)
     card = content.get(CARD) if isinstance(content, dict) else None
-    return _arrays_of(content, path), card
+    return _arrays_of(content, path), _card_of(card, path)
+
+
+def _parsed(text: Optional[str]) -> object:
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _card_of(card: object, path: Path) -> Optional[Card]:
+    if card is None:
+        return None
+    if not isinstance(card, dict) or not all(isinstance(t, str) for p in card.items() for t in p):
+        raise InputError(f'{path}: its {CARD} is not texts by name')
+    return card
 
 
 def require_weight_file(path: Path) -> None:

@@ -39,7 +39,7 @@ def match_parameters(blobs, shapes, *, source):
     unused = sorted(set(blobs) - set(shapes))
     if missing or misshapen:
         report = _report({'missing': missing, 'misshapen': misshapen, 'not in the network': unused})
-        raise InputError(f'{source} does not hold this network. {_hint(unused)}{report}')
+        raise InputError(f'{source} does not hold this network: {_hint(unused)}{report}')
     broken = [name for name, array in fitted.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(f'{source}: NaN or infinite values in {_listed(broken)}')
@@ -74,7 +74,7 @@ def fit_parameter(array, shape):
 def _hint(unused):
     """The likeliest reason: another number of labels."""
     labels = [found.group(1) for found in map(LAST_LAYER.fullmatch, unused) if found]
-    return f'Its labels are {labels[0]}: --num_labels={labels[0]}? ' if labels else ''
+    return f'its labels are {labels[0]} (--num_labels={labels[0]}?); ' if labels else ''
 
 
 def _report(findings):

@@ -1,7 +1,6 @@
 """What a weight file, or the name of published weights, holds and says of itself."""
 
 import dataclasses
-import json
 import logging
 import pathlib
 from collections.abc import Mapping
@@ -117,14 +116,9 @@ def _open_onnx(path: pathlib.Path) -> Stored:
     return Stored(path, {}, model, fields, model.input, model.class_names)
 
 
-def _with_card(path: pathlib.Path, blobs: Mapping[str, np.ndarray], card: object) -> Stored:
-    if isinstance(card, str):
-        try:
-            card = json.loads(card)
-        except (ValueError, RecursionError):
-            card = None
-    if not isinstance(card, dict) or not all(isinstance(t, str) for p in card.items() for t in p):
-        raise InputError(f'{path}: its {cards.CARD} is not texts by name')
+def _with_card(
+    path: pathlib.Path, blobs: Mapping[str, np.ndarray], card: Mapping[str, str]
+) -> Stored:
     try:
         network, _ = cards.network_of(card)
         given, names = cards.clips_and_names(network, card)
