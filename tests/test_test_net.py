@@ -232,7 +232,7 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         (['--load_model_path=none.pkl'], 'none.pkl: no such weight file', 1),
         (['--num_labels=8'], 'weights.pkl is of 7; leave the flag out', 1),
         (['--model_depth=19'], 'model_depth is 19, and ', 1),
-        (['--clip_length_rgb=9'], 'clip_length is 9; a multiple of 8', 1),
+        (['--clip_length_rgb=9'], 'clip_length_rgb is 9, and ', 1),
         (['--gpus=97'], 'gpus is 97; Caffe2 sees', 1),
         (['--gpus=1,1'], 'gpus names a device twice', 1),
         (['--gpus=0,1', '--num_gpus=3'], 'gpus names 2 devices, num_gpus says 3', 1),

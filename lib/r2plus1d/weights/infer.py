@@ -1,6 +1,7 @@
 """Which network weights are of, as far as their names and shapes decide it."""
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from typing import Optional
@@ -14,7 +15,7 @@ from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
 BLOCK = re.compile(r'comp_(\d+)_conv_(1|2)_w')
 HEAD = re.compile(r'last_out_L(\d+)')
 C3D_STEM = GROUPS[0][0][0][0]
-LARGEST_DIGITS = 4  # of a width that is not a plain fraction
+LARGEST_DIGITS = 4  # of a plain width
 
 
 def infer(blobs: Mapping[str, np.ndarray]) -> dict[str, object]:
@@ -85,9 +86,11 @@ def _blocks(shapes: Mapping[str, tuple]) -> list[tuple[int, str]]:
 
 def _width(made: Mapping[int, int]) -> Optional[float]:
     """The factor that makes each published number of channels what it is here, the plainest one."""
-    published, here = max(made.items())
-    ratio = here / published
-    for width in (*(round(ratio, digits) for digits in range(LARGEST_DIGITS + 1)), ratio):
+    low = max((here - 0.5) / published for published, here in made.items())
+    high = min((here + 0.5) / published for published, here in made.items())
+    scales = [10**digits for digits in range(LARGEST_DIGITS + 1)]
+    plain = (math.ceil(low * scale) / scale for scale in scales)
+    for width in (*plain, (low + high) / 2):
         if width > 0 and all(max(1, round(c * width)) == n for c, n in made.items()):
             return float(width)
     return None

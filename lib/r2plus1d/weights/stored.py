@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ONNX_SUFFIX = '.onnx'
+SUFFIXES = ('.pkl', '.mdl', ONNX_SUFFIX)  # of files; what ends otherwise may be a name
 LIKELY_LENGTHS = (8, 16, 32)  # of the published networks
 
 
@@ -82,7 +83,7 @@ def open_weights(
     row = PUBLISHED.get(str(source)) if not path.exists() else None
     if row:
         path = download.fetch(row, download.cache_folder(), mirror=mirror)
-    elif not path.exists() and not path.suffix and path.name == str(source):
+    elif not path.exists() and path.name == str(source) and path.suffix not in SUFFIXES:
         raise InputError(
             f'load_model_path is {source}: no such weight file, and no published network '
             '(tools/model_zoo.py lists those)'
