@@ -27,7 +27,6 @@ from r2plus1d.datasets.record import decode
 from r2plus1d.errors import InputError
 from r2plus1d.inference.prediction import predict
 from r2plus1d.networks.initial import random_parameters
-from r2plus1d.sources.sample import label_rows
 from r2plus1d.weights.files import save_pickle
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -72,7 +71,7 @@ def overlap(args):
         rounds = [
             (
                 seconds(lambda: list(reader)),
-                seconds(lambda: [engine.run(*batch) for batch in batches]),
+                seconds(lambda: [engine.run(batch) for batch in batches]),
                 seconds(lambda: list(predict(reader, engine, batch_size=args.batch_size))),
             )
             for _ in range(args.repeats)
@@ -86,12 +85,11 @@ def overlap(args):
 
 
 def batches_of(reader, size):
-    """What the engine gets: [(data, label)]."""
+    """What the engine gets: [pixels]."""
     samples = [sample for sample in reader if sample.failure is None]
     for first in range(0, len(samples), size):
         part = samples[first : first + size]
-        data = np.concatenate([s.clips.pixels for s in part])
-        yield data, label_rows(part, reader.settings.rows, reader.needs)
+        yield np.concatenate([s.clips.pixels for s in part])
 
 
 def memory(args):

@@ -21,7 +21,7 @@ def run(replicas, clips=CLIPS):
     devices = Devices('cpu', tuple(range(replicas)))
     with open_engine(NETWORK, devices=devices, outputs=OUTPUTS) as engine:
         engine.load(PARAMETERS)
-        return engine.run(clips, np.zeros(len(clips), np.int32))
+        return engine.run(clips)
 
 
 @pytest.fixture(scope='module')
@@ -53,16 +53,15 @@ def test_two_engines_do_not_meet(alone):
     ):
         first.load(PARAMETERS)
         second.load(other)
-        labels = np.zeros(len(CLIPS), np.int32)
-        np.testing.assert_array_equal(first.run(CLIPS, labels)['softmax'], alone['softmax'])
-        assert not np.allclose(second.run(CLIPS, labels)['softmax'], alone['softmax'])
+        np.testing.assert_array_equal(first.run(CLIPS)['softmax'], alone['softmax'])
+        assert not np.allclose(second.run(CLIPS)['softmax'], alone['softmax'])
 
 
 def test_multi_label():
     network = Network('r2d', 10, clip_length=8, num_labels=4, width=0.125, multi_label=True)
     with open_engine(network, devices=Devices(), outputs=['prob']) as engine:
         engine.load(random_parameters(network, 0))
-        prob = engine.run(CLIPS, np.zeros((7, 4), np.int32))['prob']
+        prob = engine.run(CLIPS)['prob']
     assert prob.shape == (7, 4)
     assert ((prob > 0) & (prob < 1)).all()
 

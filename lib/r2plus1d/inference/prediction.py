@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from r2plus1d.sources.sample import label_rows
-
 
 def predict(reader, engine, *, batch_size):
     """Yield (Sample, {output: rows of the sample}) in the database's order; None for a failed one.
@@ -13,7 +11,7 @@ def predict(reader, engine, *, batch_size):
 
     Args:
         reader: video.reader.ClipReader.
-        engine: with `run(data, label)`.
+        engine: with `run(pixels)`.
         batch_size: videos, over all devices.
     """
     held = []
@@ -36,7 +34,7 @@ def _run(samples, engine, reader):
         return
     pixels = np.concatenate([sample.clips.pixels for sample in samples])
     rows = reader.settings.rows
-    outputs = engine.run(pixels, label_rows(samples, rows, reader.needs))
+    outputs = engine.run(pixels)
     for i, sample in enumerate(samples):
         part = slice(i * rows, (i + 1) * rows)
         yield sample, {name: array[part] for name, array in outputs.items()}

@@ -51,40 +51,36 @@ class Caffe2Engine:
         self._replicas.set(parameters)
         self._replicas.set({
             'data': np.zeros((1, *self.network.data_shape), np.float32),
-            'label': np.zeros((1, *self.network.label_shape), np.int32),
+            'label': self._labels(1),
         })  # fmt: skip
         self._replicas.create()
 
-    def run(self, pixels, label=None):
+    def run(self, pixels):
         """Run the network.
 
         Args:
             pixels: uint8 RGB or normalized float32, N x C x T x H x W, N at least 1.
-            label: int32 (N,), or (N, num_labels) for a multi-label network; they decide the loss
-                only, and are zeros if left out.
 
         Returns:
             {output: array of N rows}, rows in the order of `pixels` whatever the devices.
         """
         data = pixels if pixels.dtype == np.float32 else normalize_rgb(pixels)
-        if label is None:
-            label = np.zeros((len(data), *self.network.label_shape), np.int32)
         step = len(data)
         if self._replicas.devices.kind == 'cpu':
             step = min(step, CPU_CLIPS_A_RUN * len(self._replicas))
-        parts = [
-            self._run_part(data[i : i + step], label[i : i + step])
-            for i in range(0, len(data), step)
-        ]
+        parts = [self._run_part(data[i : i + step]) for i in range(0, len(data), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
-    def _run_part(self, data, label):
-        count = len(self._replicas)
-        shares = list(zip(np.array_split(data, count), np.array_split(label, count)))
-        used = [device for device, (rows, _) in enumerate(shares) if len(rows)]
+    def _labels(self, count):
+        """The graph reads labels for its loss, which no output depends on."""
+        return np.zeros((count, *self.network.label_shape), np.int32)
+
+    def _run_part(self, data):
+        shares = np.array_split(data, len(self._replicas))
+        used = [device for device, rows in enumerate(shares) if len(rows)]
         # A device without a share runs on a row of another's, and its outputs are left out.
-        padded = [share if len(share[0]) else (data[:1], label[:1]) for share in shares]
-        self._replicas.run(padded)
+        padded = [rows if len(rows) else data[:1] for rows in shares]
+        self._replicas.run([(rows, self._labels(len(rows))) for rows in padded])
         return {
             name: np.concatenate([self._replicas.fetch(name, device) for device in used])
             for name in self.outputs

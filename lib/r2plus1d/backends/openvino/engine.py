@@ -59,12 +59,11 @@ class OpenVinoEngine:
         ).SerializeToString()
         self._compiled.clear()
 
-    def run(self, pixels, label=None):
+    def run(self, pixels):
         """Run the network.
 
         Args:
             pixels: uint8 RGB or normalized float32, N x C x T x H x W, N at least 1.
-            label: not needed; the loss is not computed.
 
         Returns:
             {output: float32 array of N rows}.

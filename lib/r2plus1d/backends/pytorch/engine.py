@@ -80,13 +80,12 @@ class TorchEngine:
             for device in self._devices:
                 device.wait()
 
-    def run(self, pixels, label=None):
+    def run(self, pixels):
         """Run the network.
 
         Args:
             pixels: N x C x T x H x W, N at least 1: uint8 RGB, normalized on the device, or
                 float32 that is normalized already.
-            label: not used; the interface of engines has it.
 
         Returns:
             {output: float32 array of N rows}, rows in the order of `pixels`.
