@@ -174,7 +174,7 @@ def test_threads_end_before_the_database_is_closed(extraction, tmp_path):
     class Engine:
         network = NETWORK
 
-        def run(self, pixels, label=None):
+        def run(self, pixels):
             raise KeyboardInterrupt
 
     settings = extract.ExtractionSettings(batch_size=4, threads=3)

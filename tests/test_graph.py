@@ -1,5 +1,6 @@
 """The graph that is known without Caffe2, against the one that Caffe2 builds and infers."""
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks import cost, graph
+from r2plus1d.networks.build import build_on
+from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS
 
@@ -91,13 +94,13 @@ def test_operators_equal_caffe2s(both):
         for name, argument in WINDOW.items():
             given = caffe2.argument(op, argument)
             if given:
-                sizes = node.attributes[name] * (2 if name == 'pad' else 1)
+                sizes = getattr(node.window, name) * (2 if name == 'pad' else 1)
                 assert list(sizes) == list(given.ints), node.blob
             else:
-                assert not any(node.attributes.get('pad', ())), node.blob
+                assert not (node.window and any(node.window.pad)), node.blob
         if node.kind == 'SpatialBN':
             epsilon = caffe2.argument(op, 'epsilon').f
-            assert node.attributes['epsilon'] == pytest.approx(epsilon, rel=1e-6)
+            assert node.epsilon == pytest.approx(epsilon, rel=1e-6)
 
 
 def test_shapes_equal_caffe2s(both):
@@ -155,6 +158,35 @@ def test_a_head_that_meets_the_last_layer_is_refused():
         graph.trace(network)
 
 
+def test_a_network_is_traced_once(monkeypatch):
+    built = []
+
+    def counted(recorder, network):
+        built.append(network)
+        return build_on(recorder, network)
+
+    monkeypatch.setattr(graph, 'build_on', counted)
+    graph.trace.cache_clear()
+    for _ in range(2):
+        network = Network('r2d', 10, clip_length=8, width=0.125)  # equal, not the same
+        cost.totals(network)
+        cost.parameter_shapes(network)
+        random_parameters(network, 0)
+    assert built == [network]
+
+
+def test_nobody_changes_a_graph_for_the_others():
+    traced = graph.trace(SMALL)
+    with pytest.raises(TypeError):
+        traced.parameters['conv1_w'] = ()
+    with pytest.raises(TypeError):
+        traced.shapes['data'] = ()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        traced.nodes[0].window = None
+    cost.parameter_shapes(SMALL)['conv1_w'].append(1)
+    assert graph.trace(SMALL).parameters['conv1_w'] == traced.parameters['conv1_w']
+
+
 def test_it_needs_no_caffe2():
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
@@ -176,6 +208,7 @@ def test_it_takes_milliseconds():
     network = Network('r2plus1d', 34, clip_length=32)
     times = []
     for _ in range(5):
+        graph.trace.cache_clear()
         start = time.perf_counter()
         graph.trace(network)
         times.append(time.perf_counter() - start)

@@ -207,13 +207,17 @@ BY_HAND = {
 }
 
 
+def settings_of(node):
+    return node.window or ([] if node.epsilon is None else [node.epsilon])
+
+
 def by_hand(network, parameters, clips):
     """Every blob of the network, each operator as Caffe2 defines it, in float64, nothing folded."""
     values = {'data': torch.from_numpy(clips).double()}
     for node in graph.trace(network).nodes:
         read = [values[name] for name in node.inputs]
         read += [torch.from_numpy(parameters[name]).double() for name in node.parameters]
-        values[node.output] = BY_HAND[node.kind](*node.attributes.values(), *read)
+        values[node.output] = BY_HAND[node.kind](*settings_of(node), *read)
     return {name: value.numpy() for name, value in values.items()}
 
 

@@ -193,7 +193,7 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
         np.testing.assert_array_equal(loaded[name], array)
     with open_engine(NETWORK, devices=Devices(), outputs=['softmax']) as engine:
         engine.load(loaded)
-        expected = engine.run(DATA, LABEL)['softmax']
+        expected = engine.run(DATA)['softmax']
     workspace.SwitchWorkspace('own_loader', True)
     name = predictor_exporter.prepare_prediction_net(str(path), 'minidb')
     workspace.FeedBlob('cpu_0/data', DATA)

@@ -5,7 +5,7 @@ openvino   many times as fast on CPUs
 torch      on today's GPUs, through PyTorch 2; needs no Caffe2
 
 Every engine has `load(weights)`, with parameters {blob: array} as models.weights.load returns or
-an engines.onnx.OnnxModel, then `run(pixels, label)`.
+an engines.onnx.OnnxModel, then `run(pixels)`.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ def open_engine(network, *, devices, outputs, settings=CAFFE2, from_onnx=False):
 
     Returns:
         An object with `name`, `precision`, `network` and `outputs`; `load(weights)`;
-        `run(pixels, label)` from uint8 or normalized float32 N x C x T x H x W, N at least 1, to
+        `run(pixels)` from uint8 or normalized float32 N x C x T x H x W, N at least 1, to
         {output: float32 array of N rows}.
 
     Raises:

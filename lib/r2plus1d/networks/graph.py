@@ -5,15 +5,25 @@ import functools
 import math
 import types
 from collections.abc import Mapping
+from typing import NamedTuple, Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.build import build_on
 from r2plus1d.networks.network import Network
 
 BN_EPSILON = 1e-3
+KEPT = 64  # graphs of a process; each has a few hundred nodes
 OVERWRITTEN = '/overwritten'
 # Blobs that the network is given, and those of the loss, which has no place in this graph.
 RESERVED = ('data', 'label', 'loss', 'accuracy', 'label_float', 'cross_entropy')
+
+
+class Window(NamedTuple):
+    """What a convolution or a pool reads for one number: sizes as (t, h, w); pads of both ends."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,37 +37,40 @@ class Node:
         blob: Caffe2's name of the output. A blob that is overwritten in place is several values;
             the last one, which is what Caffe2 has after a run, is named like the blob.
         parameters: names in Caffe2's order: weight and bias; scale, shift, mean and variance.
-        attributes: `kernel`, `stride` and `pad` (of both ends) as (t, h, w) for a Conv or a pool,
-            `epsilon` for a SpatialBN.
+        window: of a Conv or a pool.
+        epsilon: of a SpatialBN.
     """
 
     kind: str
-    inputs: tuple
+    inputs: tuple[str, ...]
     output: str
     blob: str
-    parameters: tuple = ()
-    attributes: dict = dataclasses.field(default_factory=dict)
+    parameters: tuple[str, ...] = ()
+    window: Optional[Window] = None
+    epsilon: Optional[float] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
     """The operators from `data` to the class probabilities, in the order of execution.
 
+    Nothing in it can be changed: all who trace a network share one Graph.
+
     Attributes:
-        nodes: tuple of Node.
+        nodes: each reads only what nodes before it make.
         parameters: {name: shape} in the order in which Caffe2 lists them: as they are created, the
             running statistics after the trained ones.
         shapes: {blob: shape of one clip}, without the batch: `data` and what the nodes make.
     """
 
-    nodes: tuple
-    parameters: Mapping[str, tuple]
-    shapes: Mapping[str, tuple]
+    nodes: tuple[Node, ...]
+    parameters: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int, ...]]
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=KEPT)
 def trace(network: Network) -> Graph:
-    """Return the Graph of `network`; it is made once in a process, and nobody can change it.
+    """Return the Graph of `network`; it is traced once in a process.
 
     Raises:
         InputError: pred_layer_name is the name of another blob or parameter.
@@ -84,9 +97,9 @@ class _Recorder:
         weights = {f'{name}_w': (filters, channels, *kernel)}
         if bias:
             weights[f'{name}_b'] = (filters,)
-        window = {'kernel': tuple(kernel), 'stride': tuple(stride), 'pad': tuple(pad)}
-        shape = (filters, *_windows(self.shapes[blob], **window))
-        return self._add('Conv', blob, name, shape, weights, **window)
+        window = Window(tuple(kernel), tuple(stride), tuple(pad))
+        shape = (filters, *_windows(self.shapes[blob], window))
+        return self._add('Conv', blob, name, shape, weights, window=window)
 
     def bn(self, blob, name, channels, *, momentum=None):
         assert self.shapes[blob][0] == channels, name
@@ -135,18 +148,18 @@ class _Recorder:
         return self._add('Sigmoid', logit, 'prob', shape)
 
     def _pool(self, kind, blob, name, kernel, stride):
-        window = {'kernel': tuple(kernel), 'stride': tuple(stride), 'pad': (0, 0, 0)}
+        window = Window(tuple(kernel), tuple(stride), (0, 0, 0))
         channels, *_ = shape = self.shapes[blob]
-        return self._add(kind, blob, name, (channels, *_windows(shape, **window)), **window)
+        return self._add(kind, blob, name, (channels, *_windows(shape, window)), window=window)
 
-    def _add(self, kind, blobs, name, shape, trained=None, running=None, **attributes):
+    def _add(self, kind, blobs, name, shape, trained=None, running=None, **settings):
         """Note an operator and the parameters that it creates."""
         inputs = (blobs,) if isinstance(blobs, str) else tuple(blobs)
         parameters = (*(trained or {}), *(running or {}))
         self._claim(name, *parameters)
         self.trained.update(trained or {})
         self.running.update(running or {})
-        self.nodes.append(Node(kind, inputs, name, name, parameters, attributes))
+        self.nodes.append(Node(kind, inputs, name, name, parameters, **settings))
         self.shapes[name] = shape
         return name
 
@@ -160,8 +173,9 @@ class _Recorder:
             self._taken.add(name)
 
 
-def _windows(shape, kernel, stride, pad):
-    """How many times a window fits along t, h and w of a C T H W blob."""
+def _windows(shape, window):
+    """How many times a Window fits along t, h and w of a C T H W blob."""
     return tuple(
-        (size + 2 * p - k) // step + 1 for size, k, step, p in zip(shape[1:], kernel, stride, pad)
+        (size + 2 * pad - kernel) // stride + 1
+        for size, kernel, stride, pad in zip(shape[1:], *window)
     )

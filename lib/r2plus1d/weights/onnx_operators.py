@@ -138,7 +138,7 @@ def _fold(conv, norm, parameters):
     weight, *bias = (parameters[name].astype(np.float64) for name in conv.parameters)
     scale, shift, mean, variance = (parameters[n].astype(np.float64) for n in norm.parameters)
     # As float32: it is with this epsilon that every other engine normalizes.
-    deviation = np.sqrt(np.maximum(variance + np.float32(norm.attributes['epsilon']), 0))
+    deviation = np.sqrt(np.maximum(variance + np.float32(norm.epsilon), 0))
     with np.errstate(all='ignore'):
         factor = scale / deviation
         weight = (weight * factor[:, None, None, None, None]).astype(np.float32)
@@ -196,15 +196,14 @@ def _same(kind, **attributes):
 
 def _window(kind):
     def make(node):
-        attributes = node.attributes
         return [
             _node(
                 kind,
                 node,
                 [*node.inputs, *node.parameters],
-                kernel_shape=attributes['kernel'],
-                strides=attributes['stride'],
-                pads=attributes['pad'] * 2,
+                kernel_shape=node.window.kernel,
+                strides=node.window.stride,
+                pads=node.window.pad * 2,
             )
         ]
 
@@ -212,7 +211,7 @@ def _window(kind):
 
 
 def _batch_norm(node):
-    return _same('BatchNormalization', epsilon=node.attributes['epsilon'])(node)
+    return _same('BatchNormalization', epsilon=node.epsilon)(node)
 
 
 def _fc(node):

@@ -51,11 +51,11 @@ class Caffe2Engine:
         self._replicas.set(parameters)
         self._replicas.set({
             'data': np.zeros((1, *self.network.data_shape), np.float32),
-            'label': self._label(1),
+            'label': self._labels(1),
         })  # fmt: skip
         self._replicas.create()
 
-    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, pixels):
         """Run the network.
 
         Args:
@@ -71,18 +71,17 @@ class Caffe2Engine:
         parts = [self._run_part(data[i : i + step]) for i in range(0, len(data), step)]
         return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
 
-    def _run_part(self, data: np.ndarray) -> dict[str, np.ndarray]:
-        count = len(self._replicas)
-        shares = np.array_split(data, count)
+    def _labels(self, count):
+        """The graph reads labels for its loss, which no output depends on."""
+        return np.zeros((count, *self.network.label_shape), np.int32)
+
+    def _run_part(self, data):
+        shares = np.array_split(data, len(self._replicas))
         used = [device for device, rows in enumerate(shares) if len(rows)]
         # A device without a share runs on a row of another's, and its outputs are left out.
-        padded = [share if len(share) else data[:1] for share in shares]
-        self._replicas.run([(share, self._label(len(share))) for share in padded])
+        padded = [rows if len(rows) else data[:1] for rows in shares]
+        self._replicas.run([(rows, self._labels(len(rows))) for rows in padded])
         return {
             name: np.concatenate([self._replicas.fetch(name, device) for device in used])
             for name in self.outputs
         }
-
-    def _label(self, count: int) -> np.ndarray:
-        """Labels decide the loss only, which nobody reads."""
-        return np.zeros((count, *self.network.label_shape), np.int32)

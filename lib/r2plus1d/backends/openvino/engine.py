@@ -59,7 +59,7 @@ class OpenVinoEngine:
         ).SerializeToString()
         self._compiled.clear()
 
-    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, pixels):
         """Run the network.
 
         Args:

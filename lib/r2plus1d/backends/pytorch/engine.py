@@ -81,7 +81,7 @@ class TorchEngine:
             for device in self._devices:
                 device.wait()
 
-    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, pixels):
         """Run the network.
 
         Args:
