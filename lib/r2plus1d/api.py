@@ -1,0 +1,267 @@
+"""What `import r2plus1d` offers: the work of the tools as functions, with the settings' own names.
+
+Nothing here imports a framework: the engine that is chosen does, when it opens.
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.devices import Devices
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation.evaluate import EvaluationSettings, Result
+from r2plus1d.evaluation.evaluate import evaluate as evaluate_source
+from r2plus1d.evaluation.metrics import score_video
+from r2plus1d.features import job as jobs
+from r2plus1d.features.extract import ExtractionSettings
+from r2plus1d.features.publish import FeatureOutput, Totals
+from r2plus1d.inference.prediction import predict as predict_source
+from r2plus1d.model import Model
+from r2plus1d.networks.input import Input
+from r2plus1d.networks.published import PUBLISHED, Published
+from r2plus1d.sources.file_source import Stride, find_videos
+from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.sources.whole_videos import WholeVideos
+from r2plus1d.video.clip_settings import ClipSettings
+
+AnyPath = Union[str, 'os.PathLike[str]']
+
+ENGINE_FIELDS = {field.name for field in dataclasses.fields(EngineSettings)}
+INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)}
+CLIP_FIELDS = {field.name for field in dataclasses.fields(ClipSettings)} - INPUT_FIELDS
+UNIFORM_CLIPS = 10  # of a video, as the tools take
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network says of one video.
+
+    Attributes:
+        path: of the video.
+        classes: ((name or number of the class, probability), ...), the most probable first.
+        probabilities: float32 (num_labels,), the mean over the clips; empty for a video that
+            failed.
+        failure: why there is no prediction, or None.
+    """
+
+    path: str
+    classes: tuple[tuple[Union[str, int], float], ...]
+    probabilities: np.ndarray = dataclasses.field(repr=False)
+    failure: Optional[str] = None
+
+
+def load(source: AnyPath, **settings: Any) -> Model:
+    """Return the Model of a weight file, or of published weights, which are downloaded if needed.
+
+    Args:
+        source: a .pkl, a minidb or an .onnx file, or a name that `published` lists.
+        settings: what the file does not say: `length` and `rate` of its clips, `flow`, or any
+            other field of networks.network.Network and networks.input.Input.
+
+    Raises:
+        InputError: a file that cannot be read, a setting that it contradicts or that is missing.
+    """
+    return Model.load(source, **settings)
+
+
+def published() -> tuple[Published, ...]:
+    """Return the rows of the published networks: names, settings, accuracies."""
+    return tuple(PUBLISHED.values())
+
+
+def predict(
+    model: Model,
+    videos: Union[AnyPath, Sequence[AnyPath]],
+    *,
+    top_k: int = 5,
+    aggregation: str = 'mean',
+    batch_size: int = 6,
+    devices: Devices = Devices(),  # noqa: B008 - frozen
+    decode_threads: int = 4,
+    **settings: Any,
+) -> list[Prediction]:
+    """Return a Prediction of each video, in their order; one that fails has the reason.
+
+    Args:
+        videos: files, folders of them, or .txt lists; one or several.
+        top_k: classes of each prediction.
+        aggregation: `mean` or `max` over the clips of a video.
+        batch_size: videos that a device gets at a time.
+        devices: where the network runs.
+        decode_threads: videos decoded at the same time.
+        settings: fields of ClipSettings (`clips`, 10 if left out, `crops` ...) and of
+            EngineSettings (`engine`, `precision`, `threads` ...).
+
+    Raises:
+        InputError: no such video, a setting that is unknown or that the engine does not have.
+    """
+    clips, engine_settings = _split(model, settings)
+    batch = batch_size * len(devices.ids)
+    source = WholeVideos(_found(videos), clips, threads=decode_threads, ahead=batch)
+    with _opened(model, engine_settings, devices, [model.network.prediction]) as engine:
+        results = predict_source(source, engine, batch_size=batch)
+        return [_prediction(*result, model, top_k, aggregation) for result in results]
+
+
+def evaluate(
+    model: Model,
+    database: AnyPath,
+    *,
+    use_local_file: bool = False,
+    batch_size: int = 6,
+    limit: Optional[int] = None,
+    devices: Devices = Devices(),  # noqa: B008 - frozen
+    decode_threads: int = 4,
+    **settings: Any,
+) -> Result:
+    """Score every record of a database; `str(result.score)` is what the tool prints.
+
+    Args:
+        database: the folder of an LMDB.
+        use_local_file: it holds paths of videos, not videos.
+        batch_size: videos that a device gets at a time.
+        limit: records that are scored, the first ones; None is all.
+        devices, decode_threads: as in `predict`.
+        settings: fields of EvaluationSettings (`output`, `top_k`, `aggregation` ...), of
+            ClipSettings and of EngineSettings.
+
+    Raises:
+        InputError: not a database, a setting that is unknown.
+    """
+    own = {field.name for field in dataclasses.fields(EvaluationSettings)} - {'batch_size'}
+    chosen = {name: settings.pop(name) for name in own & set(settings)}
+    chosen = {
+        k: pathlib.Path(v) if k in ('output', 'failures') and v else v for k, v in chosen.items()
+    }
+    chosen.setdefault('class_names', model.class_names)
+    clips, engine_settings = _split(model, settings)
+    batch = batch_size * len(devices.ids)
+    needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
+    reader = ClipReader(
+        pathlib.Path(database), clips, needs, threads=decode_threads, ahead=batch, limit=limit
+    )
+    with reader, _opened(model, engine_settings, devices, [model.network.prediction]) as engine:
+        return evaluate_source(reader, engine, EvaluationSettings(batch_size=batch, **chosen))
+
+
+def extract(
+    model: Model,
+    source: Union[AnyPath, Sequence[AnyPath]],
+    output: AnyPath,
+    *,
+    features: Union[str, Iterable[str]] = 'final_avg',
+    stride: Optional[Stride] = None,
+    use_local_file: bool = False,
+    overwrite: bool = False,
+    batch_size: int = 32,
+    limit: Optional[int] = None,
+    devices: Devices = Devices(),  # noqa: B008 - frozen
+    decode_threads: int = 4,
+    **settings: Any,
+) -> Totals:
+    """Write blobs of every clip; a run that was interrupted continues.
+
+    Args:
+        source: the folder of an LMDB of clips, or video files, folders and .txt lists.
+        output: a pickle to write, or a folder of .npy files if the name has no suffix.
+        features: names of blobs, or one text with commas between them.
+        stride: between the clips of a video file; they follow each other if left out.
+        use_local_file: the database holds paths of videos, not videos.
+        overwrite: begin again, and replace what is there.
+        limit: records that are used, the first ones; None is all.
+        batch_size, devices, decode_threads: as in `predict`; a batch is of clips.
+        settings: fields of ClipSettings (`decode_type` is `start` for a database if left out) and
+            of EngineSettings.
+
+    Raises:
+        InputError: no such source, blob or setting; an output that was made otherwise.
+    """
+    place = pathlib.Path(source) if isinstance(source, (str, os.PathLike)) else None
+    is_database = place is not None and (place / 'data.mdb').exists()
+    settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
+    clips, engine_settings = _split(model, settings)
+    names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
+    target = pathlib.Path(output)
+    sizes = ExtractionSettings(batch_size * len(devices.ids), threads=decode_threads)
+    job = jobs.FeatureJob(
+        model.network, names, FeatureOutput(target, is_folder=not target.suffix), sizes,
+        devices=devices, overwrite=overwrite,
+    )  # fmt: skip
+    needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
+    places = place if is_database else _several(source)
+    with (
+        _opened(model, engine_settings, devices, jobs.network_blobs(names)) as engine,
+        jobs.open_source(
+            places, clips, needs, features=names, stride=stride, limit=limit, threads=decode_threads
+        ) as clips_of,
+    ):
+        options = {**model.card, **_plain(settings), 'stride': stride and str(stride)}
+        arguments = jobs.arguments_of(job, clips_of, engine, options)
+        return jobs.extract_features(job, clips_of, engine, arguments).totals
+
+
+def _split(model: Model, settings: dict[str, Any]) -> tuple[ClipSettings, EngineSettings]:
+    """ClipSettings and EngineSettings of keyword arguments; InputError for one that is neither."""
+    unknown = sorted(set(settings) - CLIP_FIELDS - ENGINE_FIELDS)
+    if unknown:
+        known = ', '.join(sorted(CLIP_FIELDS | ENGINE_FIELDS))
+        raise InputError(f'{unknown[0]} is no setting here; known: {known}')
+    of_clips = {'clips': UNIFORM_CLIPS, **{n: settings[n] for n in CLIP_FIELDS & set(settings)}}
+    of_engine = {name: settings[name] for name in ENGINE_FIELDS & set(settings)}
+    if model.onnx is not None and model.onnx.is_int8:
+        of_engine.setdefault('precision', 'int8')
+    return ClipSettings(**vars(model.input), **of_clips), EngineSettings(**of_engine)
+
+
+@contextlib.contextmanager
+def _opened(
+    model: Model, settings: EngineSettings, devices: Devices, outputs: Sequence[str]
+) -> Iterator[Any]:
+    """Give an engine with the model's weights, None if no output is asked for."""
+    if not outputs:
+        yield None
+        return
+    with open_engine(
+        model.network,
+        devices=devices,
+        outputs=outputs,
+        settings=settings,
+        from_onnx=model.onnx is not None,
+    ) as engine:
+        engine.load(model.onnx or model.parameters)
+        yield engine
+
+
+def _prediction(
+    sample: Any,
+    outputs: Optional[dict[str, np.ndarray]],
+    model: Model,
+    top_k: int,
+    aggregation: str,
+) -> Prediction:
+    if outputs is None:
+        return Prediction(sample.path, (), np.empty(0, np.float32), sample.failure)
+    score = score_video(outputs[model.network.prediction], (), aggregation=aggregation)
+    names = model.class_names or range(model.network.num_labels)
+    best = ((names[c], float(score.probabilities[c])) for c in score.ranking[:top_k])
+    return Prediction(sample.path, tuple(best), score.probabilities)
+
+
+def _found(videos: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
+    return find_videos(_several(videos))
+
+
+def _several(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
+    if isinstance(places, (str, os.PathLike)):
+        places = [places]
+    return [pathlib.Path(place) for place in places]
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
