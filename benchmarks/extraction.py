@@ -30,7 +30,7 @@ from r2plus1d.datasets.synthetic import CLASSES, make_scene, render
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
-from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
@@ -91,7 +91,7 @@ def decoding(args, folder):
 
 def grouped(database, threads):
     needs = RecordNeeds(num_labels=None, use_local_file=True)
-    with GroupedReader(database, CLIP, needs) as reader:
+    with DatabaseSource(database, CLIP, needs, by_video=True) as reader:
         samples = reader.samples(threads=threads, batch=32)
         return sum((sample.clips.work for sample in samples), Work())
 
