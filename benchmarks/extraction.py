@@ -18,7 +18,7 @@ import videos
 from r2plus1d.cli import flag_types, flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
-from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
@@ -61,7 +61,7 @@ def main():
 
 def grouped(database):
     needs = RecordNeeds(num_labels=None, use_local_file=True)
-    with GroupedReader(database, CLIP, needs) as reader:
+    with DatabaseSource(database, CLIP, needs, by_video=True) as reader:
         samples = reader.samples(threads=THREADS, batch=32)
         return sum((sample.clips.work for sample in samples), Work())
 

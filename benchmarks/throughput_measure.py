@@ -16,7 +16,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.inference.prediction import predict
 from r2plus1d.networks import cost
 from r2plus1d.networks.initial import random_parameters
-from r2plus1d.sources.grouped import GroupedReader
+from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.video.clip import normalize
 
 PROGRAM = pathlib.Path(__file__).with_name('throughput.py')
@@ -94,18 +94,14 @@ def open_reader(args):
     if not args.dense:
         return from_flags.open_reader(args, args.batch_size)
     args.use_local_file = True
-    return DenseReader(args)
-
-
-class DenseReader(GroupedReader):
-    """A GroupedReader that is gone through as a ClipReader is."""
-
-    def __init__(self, args):
-        super().__init__(args.test_data, clip_settings(args), from_flags.record_needs(args))
-        self._threads, self._batch = args.num_decode_threads, args.batch_size
-
-    def __iter__(self):
-        return self.samples(threads=self._threads, batch=self._batch)
+    return DatabaseSource(
+        args.test_data,
+        clip_settings(args),
+        from_flags.record_needs(args),
+        by_video=True,
+        threads=args.num_decode_threads,
+        ahead=args.batch_size,
+    )
 
 
 def load_weights(args, network):

@@ -7,8 +7,6 @@ root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 export TEST_DATA="${TEST_DATA:-}" # prefix of the databases, such as output/hmdb51_dense
 export MODEL="${MODEL:-}"         # such as output/finetune_hmdb51/r2plus1d_8.mdl
-export DB_TYPE="${DB_TYPE:-minidb}"
-export NUM_LABELS="${NUM_LABELS:-51}"
 export SPLITS="${SPLITS:-2}"
 export OUTPUT="${OUTPUT:-$root/output/hmdb51_clips}"
 

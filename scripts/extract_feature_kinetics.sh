@@ -8,13 +8,14 @@ root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 TEST_DATA=${TEST_DATA:-}      # prefix of the databases: TEST_DATA_1_lmdb, TEST_DATA_2_lmdb ...
 SPLITS=${SPLITS:-}            # how many there are; 10, and 2 of the sample
-MODEL=${MODEL:-}              # weights, such as r2.5d_d34_l32_ft_sports1m.pkl
-DB_TYPE=${DB_TYPE:-pickle}    # minidb for what train_net.py saved
+MODEL=${MODEL:-}              # weights, or the name of published ones: r2.5d_d34_l32_ft_sports1m
+DB_TYPE=${DB_TYPE:-}          # pickle or minidb; goes by the file when empty
 MODALITY=${MODALITY:-rgb}     # or flow, as extract_feature_kinetics_of.sh sets it
-MODEL_NAME=${MODEL_NAME:-r2plus1d} # the network that the weights are of
-MODEL_DEPTH=${MODEL_DEPTH:-34}
-CLIP_LENGTH=${CLIP_LENGTH:-32} # frames, or flow frames
-NUM_LABELS=${NUM_LABELS:-400}
+# The network, where the weights do not say which one it is:
+MODEL_NAME=${MODEL_NAME:-}
+MODEL_DEPTH=${MODEL_DEPTH:-}
+CLIP_LENGTH=${CLIP_LENGTH:-}  # frames, or flow frames
+NUM_LABELS=${NUM_LABELS:-}
 FEATURES=${FEATURES:-softmax,label,video_id}
 BATCH_SIZE=${BATCH_SIZE:-4}   # clips a device
 GPUS=${GPUS:-}                # such as 0,1,2,3; empty: the CPU
@@ -41,13 +42,8 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     LIST_FILE='' CLIP_FRAMES=9 OUTPUT=$TEST_DATA SAMPLE=$SAMPLE SPLITS=$SPLITS \
         sh "$root/scripts/create_kinetics_lmdb_feature_extraction.sh" >&2
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125$suffix.pkl
-    DB_TYPE=pickle
-    MODEL_NAME=r2plus1d
-    MODEL_DEPTH=18
-    CLIP_LENGTH=8
-    NUM_LABELS=8
     OUTPUT=${OUTPUT:-$root/output/sample_$name}
-    set -- --width=0.125 --if_different=replace "$@"
+    set -- --if_different=replace "$@"
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "extract_feature_kinetics.sh: set TEST_DATA (a prefix of LMDBs) and MODEL (weights), or" \
         "neither" >&2
@@ -57,11 +53,10 @@ SPLITS=${SPLITS:-10}
 OUTPUT=${OUTPUT:-$root/output/kinetics_$name}
 
 if [ "$MODALITY" = flow ]; then
-    set -- --input_type=1 --num_channels=2 --clip_length_rgb=$((CLIP_LENGTH + 1)) \
-        --sampling_rate_rgb=1 --clip_length_of="$CLIP_LENGTH" --sampling_rate_of=1 \
+    set -- --input_type=1 ${CLIP_LENGTH:+"--clip_length_of=$CLIP_LENGTH"} --sampling_rate_of=1 \
         --flow_data_type=0 --frame_gap_of=1 --do_flow_aggregation=1 "$@"
 else
-    set -- --clip_length_rgb="$CLIP_LENGTH" "$@"
+    set -- ${CLIP_LENGTH:+"--clip_length_rgb=$CLIP_LENGTH"} "$@"
 fi
 
 mkdir -p -- "$OUTPUT"
@@ -79,10 +74,10 @@ while [ "$split" -le "$SPLITS" ]; do
     "$python" "$root/tools/extract_features.py" \
         --test_data="${TEST_DATA}_${split}_lmdb" \
         --load_model_path="$MODEL" \
-        --db_type="$DB_TYPE" \
-        --model_name="$MODEL_NAME" \
-        --model_depth="$MODEL_DEPTH" \
-        --num_labels="$NUM_LABELS" \
+        ${DB_TYPE:+"--db_type=$DB_TYPE"} \
+        ${MODEL_NAME:+"--model_name=$MODEL_NAME"} \
+        ${MODEL_DEPTH:+"--model_depth=$MODEL_DEPTH"} \
+        ${NUM_LABELS:+"--num_labels=$NUM_LABELS"} \
         --features="$FEATURES" \
         --get_video_id=1 \
         --use_local_file=1 \

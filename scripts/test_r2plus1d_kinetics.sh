@@ -6,11 +6,12 @@ set -eu
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 TEST_DATA=${TEST_DATA:-}           # LMDB of videos, such as scripts/create_kinetics_lmdb.sh makes
-MODEL=${MODEL:-}                   # weights, such as tools/model_zoo.py --download=r2.5d_d18_l8 fetches
-MODEL_NAME=${MODEL_NAME:-r2plus1d} # the network that the weights are of
-MODEL_DEPTH=${MODEL_DEPTH:-18}
-CLIP_LENGTH=${CLIP_LENGTH:-8}
-NUM_LABELS=${NUM_LABELS:-400}
+MODEL=${MODEL:-}                   # weights, or the name of published ones, such as r2.5d_d18_l8
+# The network, where the weights do not say which one it is:
+MODEL_NAME=${MODEL_NAME:-}
+MODEL_DEPTH=${MODEL_DEPTH:-}
+CLIP_LENGTH=${CLIP_LENGTH:-}       # frames
+NUM_LABELS=${NUM_LABELS:-}
 CLIPS=${CLIPS:-10}                 # a video
 BATCH_SIZE=${BATCH_SIZE:-3}        # videos a device
 GPUS=${GPUS:-}                     # such as 0,1,2,3; empty: the CPU
@@ -22,15 +23,10 @@ python=$(sh "$root/scripts/setup.sh")
 
 if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     echo "test_r2plus1d_kinetics.sh: the bundled sample, eight motions, and a narrow network trained" \
-        "on it. For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8.pkl sh $0" >&2
+        "on it. For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8 sh $0" >&2
     TEST_DATA=$SAMPLE/test_lmdb
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125.pkl
-    NUM_LABELS=8
     LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
-    case " $*" in
-    *" --output"*) set -- --labels="$SAMPLE/labels.txt" "$@" ;; # names are for the output
-    esac
-    set -- --width=0.125 "$@"
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "test_r2plus1d_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2
     exit 2
@@ -39,10 +35,10 @@ fi
 exec "$python" "$root/tools/test_net.py" \
     --test_data="$TEST_DATA" \
     --load_model_path="$MODEL" \
-    --model_name="$MODEL_NAME" \
-    --model_depth="$MODEL_DEPTH" \
-    --clip_length_rgb="$CLIP_LENGTH" \
-    --num_labels="$NUM_LABELS" \
+    ${MODEL_NAME:+"--model_name=$MODEL_NAME"} \
+    ${MODEL_DEPTH:+"--model_depth=$MODEL_DEPTH"} \
+    ${CLIP_LENGTH:+"--clip_length_rgb=$CLIP_LENGTH"} \
+    ${NUM_LABELS:+"--num_labels=$NUM_LABELS"} \
     --clip_per_video="$CLIPS" \
     --batch_size="$BATCH_SIZE" \
     --gpus="$GPUS" \

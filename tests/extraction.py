@@ -95,7 +95,7 @@ def by_hand(clips, names, settings=START):
     ) as engine:
         engine.load(PARAMETERS)
         for path, index, start in clips:
-            pixels = read_clips(path, settings, index=index, start_frame=start).pixels
+            pixels = read_clips(path, settings, draw=index, start_frame=start).pixels
             for pixel in normalize(pixels, settings):
                 rows.append(engine.run(pixel[None]))
     return {name: np.concatenate([row[name] for row in rows]) for name in names}

@@ -797,3 +797,15 @@ def test_progress_is_lines_in_a_log(monkeypatch, caplog, tmp_path):
         create_video_db.write(rows, writer, use_list=False)
     lines = [line.rpartition(', ')[0] for line in caplog.messages]  # without what is left
     assert lines == ['2 of 5 records, 0.2 MB', '4 of 5 records, 0.4 MB']
+
+
+def test_the_file_is_opened_again_only_after_many_bytes(tmp_path, monkeypatch):
+    with Database(write(tmp_path / 'db', [Record(VIDEO, (7,))] * 5)) as database:
+        got, opened, unmap = [], [], database._unmap
+        monkeypatch.setattr(database, '_unmap', lambda: (opened.append(len(got)), unmap()))
+        size = len(encode(Record(VIDEO, (7,))))
+        monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 3 * size)
+        for key in '01234':
+            got.append(database.get(key))
+        assert opened == [3], 'with the fourth record there are more than three'
+        assert len(set(got)) == 1

@@ -11,7 +11,8 @@ from r2plus1d.datasets import dense_list, lists
 from r2plus1d.datasets.dense_list import DenseVideo, clip_starts
 from r2plus1d.datasets.lists import Row
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video import sampling
 from r2plus1d.video.decode import Video
 
@@ -113,7 +114,9 @@ def test_every_clip_can_be_read(make_video, make_database, suffix):
     database = make_database([(*clip,) for clip in found.clip_rows()])
     given = ['--decode_type=start', '--clip_length_rgb=8']
     settings = from_flags.clip_settings(flags.parse('', flags.NETWORK, flags.CLIPS, argv=given))
-    with ClipReader(database, settings, RecordNeeds(1, True, video_id=True), threads=1) as reader:
+    with DatabaseSource(
+        database, settings, RecordNeeds(1, True, video_id=True), threads=1
+    ) as reader:
         samples = list(reader)
     assert [sample.failure for sample in samples] == [None] * 9
     for start, sample in zip(range(0, 40, 4), samples):

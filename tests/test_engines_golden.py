@@ -14,7 +14,8 @@ from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.network import Network
-from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.weights import onnx_file as onnx_files
 from r2plus1d.weights.files import load_parameters
@@ -107,7 +108,7 @@ def sample(tmp_path_factory):
         command = [sys.executable, ROOT / 'data' / arguments[0], *arguments[1:]]
         subprocess.run(command, check=True, capture_output=True)
     settings = ClipSettings(length=8, clips=SAMPLE_CLIPS)
-    with ClipReader(folder / 'db', settings, RecordNeeds(num_labels=8)) as reader:
+    with DatabaseSource(folder / 'db', settings, RecordNeeds(num_labels=8)) as reader:
         samples = list(reader)
     labels = np.repeat([sample.labels[0] for sample in samples], SAMPLE_CLIPS)
     return labels, np.concatenate([sample.clips.pixels for sample in samples])

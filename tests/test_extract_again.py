@@ -18,11 +18,12 @@ from conftest import ROOT
 from extraction import ENGINE, FLAGS, NETWORK, START, TOOL, rows_of, run_here, save_weights
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
+from r2plus1d.errors import InputError
 from r2plus1d.features import extract
 from r2plus1d.features.store import Store
 from r2plus1d.networks.initial import random_parameters
-from r2plus1d.sources.grouped import GroupedReader
-from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds, Sample
 from r2plus1d.weights.files import save_pickle
 
 CLIPS, FAILED = 160, {3, 77, 78}
@@ -182,7 +183,9 @@ def test_threads_end_before_the_database_is_closed(extraction, tmp_path):
     numbers = {'num_records': CLIPS, 'rows': 1, 'batch': 4}
     left = None
     with (
-        GroupedReader(extraction.database, START, RecordNeeds(8, use_local_file=True)) as source,
+        DatabaseSource(
+            extraction.database, START, RecordNeeds(8, use_local_file=True), by_video=True
+        ) as source,
         Store(tmp_path / 'f.partial', columns, arguments={}, **numbers) as store,
     ):
         try:
@@ -191,6 +194,26 @@ def test_threads_end_before_the_database_is_closed(extraction, tmp_path):
             names = [thread.name for thread in threading.enumerate()]
             left = [name for name in names if name.startswith('decode')]
     assert left == []
+
+
+def test_records_that_vanish_are_noticed(tmp_path):
+    class Source:
+        settings = START
+
+        def __len__(self):
+            return 3
+
+        def samples(self, first, **options):
+            yield from (Sample(i, str(i), failure='bad') for i in range(first, 2))
+
+    columns = extract.columns(NETWORK, ['start_frame'])
+    settings = extract.ExtractionSettings(batch_size=4)
+    message = 'the database changed during the run: 3 records at its start, 2 read'
+    with (
+        Store(tmp_path / 'f.partial', columns, num_records=3, rows=1, arguments={}) as store,
+        pytest.raises(InputError, match=message),
+    ):
+        extract.extract(Source(), None, store, settings)
 
 
 def test_an_interruption_says_what_beginning_again_does(begin, tmp_path):

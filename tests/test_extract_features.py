@@ -181,7 +181,7 @@ def test_random_clips_follow_from_the_seed(make_video, make_database, extract, t
         length=8, decode_type='random', random_crop=True, mirror=True, seed=5
     )  # fmt: skip
     for index, row in enumerate(found['data']):
-        alone = read_clips(make_video(40), settings, index=index)
+        alone = read_clips(make_video(40), settings, draw=index)
         np.testing.assert_array_equal(row, normalize(alone.pixels, settings)[0])
         assert found['start_frame'][index] == alone.starts[0]
     assert len(set(found['start_frame'].tolist())) > 3

@@ -307,3 +307,19 @@ def test_of_a_number_of_batches_their_size_decides_the_records():
     limited = {**CPU, 'num_iterations': 3}
     assert differing(limited, {**limited, 'engine_threads': 3}) == []
     assert differing(limited, {**limited, 'batch_size': 5}) == ['batch_size']
+
+
+def test_a_journal_that_says_nothing_is_empty_before_its_new_arguments_are_written(
+    tmp_path, monkeypatch
+):
+    with open_store(tmp_path / 'f.partial') as store:
+        fill(store)
+    (tmp_path / 'f.partial' / 'arguments.json').unlink()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store_module, 'write_arguments', fail)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(tmp_path / 'f.partial')
+    assert not store_module.is_begun(tmp_path / 'f.partial')

@@ -9,8 +9,8 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.sources import grouped
+from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
-from r2plus1d.sources.grouped import GroupedReader
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
@@ -31,7 +31,7 @@ def clips(make_video):
 
 
 def read(database, settings=START, needs=PATHS, *, limit=None, **options):
-    with GroupedReader(database, settings, needs, limit=limit) as reader:
+    with DatabaseSource(database, settings, needs, limit=limit, by_video=True) as reader:
         samples = list(reader.samples(**options))
         assert len(reader) == len(samples) + options.get('first', 0)
     return samples
@@ -115,7 +115,7 @@ def test_a_limit_takes_the_first_records(clips, make_database):
 
 
 def identity(database, settings=START, needs=PATHS, limit=None):
-    with GroupedReader(database, settings, needs, limit=limit) as reader:
+    with DatabaseSource(database, settings, needs, limit=limit, by_video=True) as reader:
         return reader.identity
 
 
@@ -164,7 +164,7 @@ def test_the_identity_of_videos_in_a_database(make_video, make_database):
 )
 def test_databases_that_do_not_fit(make_database, record, needs, message):
     with pytest.raises(InputError, match=message):
-        GroupedReader(make_database([record]), START, needs)
+        DatabaseSource(make_database([record]), START, needs, by_video=True)
 
 
 def test_clips_that_wait_are_bounded(clips, make_database, monkeypatch):
@@ -178,7 +178,7 @@ def test_clips_that_wait_are_bounded(clips, make_database, monkeypatch):
 
     monkeypatch.setattr(grouped, 'with_clips', watch)
     monkeypatch.setattr(grouped, 'READY_BYTES', 1)
-    with GroupedReader(make_database(clips), START, PATHS) as reader:
+    with DatabaseSource(make_database(clips), START, PATHS, by_video=True) as reader:
         samples = reader.samples(threads=2, batch=8)
         next(samples)
         threads_hold = 2 * (1 + 1)  # one in the queue and one in the hand of each

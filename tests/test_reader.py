@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.sources import sample as reader_module
-from r2plus1d.sources.sample import ClipReader, RecordNeeds, label_rows
+from r2plus1d.sources import database_source as reader_module
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds, label_rows
 from r2plus1d.video.clip_settings import ClipSettings
 
 SETTINGS = ClipSettings(length=8, clips=2)
@@ -16,7 +17,7 @@ NEEDS = RecordNeeds(num_labels=10)
 
 
 def read(database, needs=NEEDS, settings=SETTINGS, **options):
-    with ClipReader(database, settings, needs, **options) as reader:
+    with DatabaseSource(database, settings, needs, **options) as reader:
         return list(reader)
 
 
@@ -108,6 +109,17 @@ def test_limit(make_video, make_database):
     assert len(read(database, limit=9)) == 5
 
 
+def test_going_on_after_the_first_records(make_video, make_database):
+    database = make_database([(make_video(20).read_bytes(), i) for i in range(5)])
+    for options in ({}, {'limit': 4}, {'spread': 3}):
+        with DatabaseSource(database, SETTINGS, NEEDS, **options) as source:
+            whole = [sample.index for sample in source.samples()]
+            assert len(source) == len(whole)
+            for first in range(len(whole) + 1):
+                rest = source.samples(first, threads=2, batch=3)
+                assert [sample.index for sample in rest] == whole[first:]
+
+
 @pytest.mark.parametrize(
     ('spread', 'expected'), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (11, list(range(10)))]
 )
@@ -130,7 +142,7 @@ def test_no_more_than_the_bound_is_ahead(make_video, make_database, monkeypatch)
 
     monkeypatch.setattr(reader_module, 'read_sample', counting)
     database = make_database([(make_video(20).read_bytes(), 0)] * 30)
-    with ClipReader(database, SETTINGS, NEEDS, threads=2, ahead=3) as reader:
+    with DatabaseSource(database, SETTINGS, NEEDS, threads=2, ahead=3) as reader:
         for consumed, _ in enumerate(reader, 1):
             time.sleep(0.02)  # slower than decoding: readers that may run ahead do
             assert len(started) <= consumed + 2 + 3
@@ -140,7 +152,7 @@ def test_no_more_than_the_bound_is_ahead(make_video, make_database, monkeypatch)
 def test_leaving_early_stops_the_threads(make_video, make_database):
     database = make_database([(make_video(20).read_bytes(), 0)] * 30)
     before = threading.active_count()
-    with ClipReader(database, SETTINGS, NEEDS, threads=3) as reader:
+    with DatabaseSource(database, SETTINGS, NEEDS, threads=3) as reader:
         for _ in reader:
             break
     assert threading.active_count() == before

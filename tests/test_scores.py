@@ -68,3 +68,11 @@ def test_mean_average_precision_is_over_the_classes_that_occur():
     assert precision.value == pytest.approx(1.0)
     precision.add(score_video(np.array([[0.95, 0.3, 0.1]], np.float32), (1,)))
     assert precision.value == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_the_smallest_k():
+    accuracy = Accuracy(1)
+    accuracy.add(score_video(np.array([[0.2, 0.8]]), (1,)))
+    assert accuracy.shares == (1, 1, 1)
+    with pytest.raises(InputError, match='top_k is 0; at least 1'):
+        Accuracy(0)

@@ -38,7 +38,7 @@ def total_work(clips):
 def test_together_as_alone(make_video, suffix, settings):
     path = make_video(60, suffix, g=12)
     for start, clips in together(path, settings, [0, 1, 5, 5, 17, 40, 44]).items():
-        alone = read_clips(path, settings, index=start.index, start_frame=start.frame)
+        alone = read_clips(path, settings, draw=start.index, start_frame=start.frame)
         np.testing.assert_array_equal(clips.pixels, alone.pixels)
         np.testing.assert_array_equal(clips.seconds, alone.seconds)
         np.testing.assert_array_equal(clips.starts, [start.frame])
@@ -54,7 +54,7 @@ def test_golden_videos_together_as_alone(golden, case):
         path = golden / 'videos' / name
         random_starts = random.Random(name).choices(range(case['starts'][-1] + 1), k=40)
         for start, clips in together(path, settings, random_starts).items():
-            alone = read_clips(path, settings, index=start.index, start_frame=start.frame)
+            alone = read_clips(path, settings, draw=start.index, start_frame=start.frame)
             np.testing.assert_array_equal(clips.pixels, alone.pixels)
 
 
@@ -62,7 +62,7 @@ def test_each_record_has_its_own_random_crop(make_video):
     settings = ClipSettings(length=8, decode_type='start', random_crop=True, mirror=True, seed=3)
     made = together(make_video(40), settings, [0] * 6)
     for start, clips in made.items():
-        alone = read_clips(make_video(40), settings, index=start.index, start_frame=0)
+        alone = read_clips(make_video(40), settings, draw=start.index, start_frame=0)
         np.testing.assert_array_equal(clips.pixels, alone.pixels)
     assert len({clips.pixels.tobytes() for clips in made.values()}) == 6
 
@@ -93,7 +93,7 @@ def test_crops_do_not_share_flow(make_video):
     made = together(make_video(40), settings, range(0, 24, 4))
     assert total_work(made.values()).flows == 3 * 28
     for start, clips in made.items():
-        alone = read_clips(make_video(40), settings, index=start.index, start_frame=start.frame)
+        alone = read_clips(make_video(40), settings, draw=start.index, start_frame=start.frame)
         np.testing.assert_array_equal(clips.pixels, alone.pixels)
 
 

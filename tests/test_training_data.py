@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from r2plus1d.datasets.database import Database
 from r2plus1d.devices import Shard
 from r2plus1d.errors import InputError
-from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.sources.sample import RecordNeeds, read_sample
 from r2plus1d.sources.shuffled import TrainingData
+from r2plus1d.video.clip import normalize
 from r2plus1d.video.clip_settings import ClipSettings
 
 SETTINGS = ClipSettings(
@@ -61,6 +63,19 @@ def test_clips_follow_from_the_seed_not_from_threads_or_where_one_begins(databas
     assert all(not np.array_equal(first, clip) for clip in again), 'the same clip every time'
 
 
+def test_random_choices_follow_from_the_draw(database):
+    with open_data(database) as data:
+        (batch,) = data.batches(4, 5)
+        draws = list(data.draws(4))  # later than the first ten
+        for clip, draw in zip(batch.data, draws):
+            index = data.record_of(draw)
+            value = Database(database).get(str(index))
+            alone = read_sample(index, str(index), value, data.settings, data.needs, draw=draw)
+            assert alone.index == index != draw
+            pixels = normalize(alone.clips.pixels, data.settings)
+            np.testing.assert_array_equal(pixels[0], clip)
+
+
 def test_machines_share_the_draws(database):
     shards = [open_data(database, shard=Shard(i, 2)) for i in range(2)]
     for iteration in range(4):
@@ -76,7 +91,7 @@ def test_a_record_that_fails_is_replaced_and_named(make_video, make_database):
     with open_data(make_database(records), batch_size=4) as data:
         (batch,) = data.batches(0, 1)
         assert sorted(batch.label) == [0, 1, 3, 3]  # the next one takes its place
-        assert [sample.key for sample in batch.failed] == ['2']
+        assert [(sample.index, sample.key) for sample in batch.failed] == [(2, '2')]
     with (
         open_data(make_database([(b'\0bad', 1)] * 2, name='bad')) as data,
         pytest.raises(InputError, match='no record of .*bad can be used: not a video'),

@@ -7,7 +7,8 @@ from conftest import golden_cases, number_of
 from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.networks.input import XY, FlowSettings
-from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video import flow
 from r2plus1d.video.clip import normalize
 from r2plus1d.video.clip_settings import ClipSettings
@@ -46,7 +47,7 @@ def read_case(case, golden, make_database, threads, local=True):
     settings = settings_of(case['args'])
     needs = RecordNeeds(1, local, video_id=True)
     database = make_database(list(records_of(case, golden, local)))
-    with ClipReader(database, settings, needs, threads=threads) as reader:
+    with DatabaseSource(database, settings, needs, threads=threads) as reader:
         samples = sorted(reader, key=lambda sample: sample.video_id)
     assert [sample.failure for sample in samples] == [None] * len(samples)
     return np.concatenate([sample.clips.pixels for sample in samples]), settings
@@ -127,7 +128,7 @@ def test_random_choices_follow_from_seed_and_record(make_video):
         settings = ClipSettings(
             length=8, decode_type='random', random_crop=True, mirror=True, seed=seed
         )
-        return read_clips(make_video(40), settings, index=index).pixels
+        return read_clips(make_video(40), settings, draw=index).pixels
 
     np.testing.assert_array_equal(read(1, 5), read(1, 5))
     assert not np.array_equal(read(1, 5), read(1, 6))

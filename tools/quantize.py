@@ -9,7 +9,6 @@ Example:
 
 import contextlib
 import logging
-import math
 import pathlib
 
 from r2plus1d.backends.choose import EngineSettings, open_engine, require
@@ -19,14 +18,12 @@ from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.evaluation.compare import calibration_clips, compare_engines
 from r2plus1d.results.class_names import read_class_names
-from r2plus1d.results.progress import Progress
 
 log = logging.getLogger(__name__)
 
 ENDING = '_int8.onnx'
-TOP_K = 5
 DATABASE = {name: flags.DATABASE[name] for name in ('use_local_file', 'num_decode_threads')}
 CALIBRATION = {
     'calibration_data': (
@@ -66,13 +63,12 @@ def main():
     parameters = stored.parameters(network)
     test_data = args.test_data or args.calibration_data
     with open_spread(args, test_data, args.test_videos or None) as reader:
-        clips = calibration_clips(args)
+        clips = calibrate(args)
         model = quantize.quantize(network, parameters, clips, outputs, metadata=metadata)
         onnx_file.save(model, path)
         print(*onnx_output.summary(path, network, model), sep='\n')
-        failed = compare(
-            reader, network, {'fp32': parameters, 'int8': onnx_file.read(path)}, test_data
-        )
+        sources = {'fp32': parameters, 'int8': onnx_file.read(path)}
+        failed = compare(reader, network, sources, test_data)
     if failed:
         log.warning('exit status %d: %d videos were not compared', TOO_MANY_FAILURES, failed)
         return TOO_MANY_FAILURES
@@ -83,17 +79,10 @@ def open_spread(args, path, videos):
     return from_flags.open_reader(args, args.num_decode_threads, path=path, spread=videos)
 
 
-def calibration_clips(args):
-    """uint8 or normalized float32 arrays of clips: in turn the first, second... of a video."""
-    clips = []
+def calibrate(args):
+    """Return the clips on which int8 is calibrated."""
     with open_spread(args, args.calibration_data, args.calibration_clips) as reader:
-        each = min(math.ceil(args.calibration_clips / len(reader)), reader.settings.rows)
-        for number, sample in enumerate(reader):
-            if sample.failure:
-                log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
-                continue
-            rows = [(number + i) % reader.settings.rows for i in range(each)]
-            clips.append(sample.clips.pixels[rows])
+        clips = calibration_clips(reader, args.calibration_clips)
     count = sum(map(len, clips))
     fewer = ', fewer than asked' if count < args.calibration_clips else ''
     log.info('calibrating on %d clips of %s%s', count, args.calibration_data, fewer)
@@ -102,42 +91,19 @@ def calibration_clips(args):
 
 def compare(reader, network, sources, path):
     """Print the accuracy of each of {precision: what an engine loads}; return how many failed."""
-    make = MeanAveragePrecision if reader.needs.multi_label else lambda: Accuracy(TOP_K)
-    scores, same, clips, failed = {name: make() for name in sources}, 0, 0, 0
     with contextlib.ExitStack() as stack:
         engines = {
             name: stack.enter_context(opened(network, name, source))
             for name, source in sources.items()
         }
-        progress = stack.enter_context(
-            Progress(len(reader), unit='videos', every=10, title='comparing')
-        )
-        for sample in reader:
-            if sample.failure:
-                log.warning('%s failed: %s', sample.name, sample.failure)
-                failed += 1
-            else:
-                best = score(sample, engines, scores, network.prediction)
-                clips += len(best[0])
-                same += int((best[0] == best[1]).sum())
-            progress.step(f'{same} of {clips} clips alike')
-    if not clips:
+        found = compare_engines(reader, engines)
+    if not found.clips:
         log.warning('no video was scored: the accuracies below say nothing')
-    print(f'{len(reader)} videos of {path}, {failed} failed')
-    for name, total in scores.items():
+    print(f'{found.videos} videos of {path}, {found.failed} failed')
+    for name, total in found.scores.items():
         print(f'{name}: {total}')
-    print(f'the same best class: {same} of {clips} clips')
-    return failed
-
-
-def score(sample, engines, scores, prediction):
-    """Add a video to the scores of each engine; return each one's best classes of the clips."""
-    best = []
-    for name, engine in engines.items():
-        rows = engine.run(sample.clips.pixels)[prediction]
-        scores[name].add(score_video(rows, sample.labels))
-        best.append(rows.argmax(axis=1))
-    return best
+    print(f'the same best class: {found.same} of {found.clips} clips')
+    return found.failed
 
 
 @contextlib.contextmanager

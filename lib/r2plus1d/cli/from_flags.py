@@ -208,7 +208,7 @@ def record_needs(args):
 
 
 def open_reader(args, ahead, *, path=None, clips=None, limit=None, spread=None):
-    """Return the ClipReader that parsed options of DATABASE, NETWORK and CLIPS ask for.
+    """Return the DatabaseSource that parsed options of DATABASE, NETWORK and CLIPS ask for.
 
     Args:
         ahead: videos that are kept ready for the next batch.
@@ -217,9 +217,9 @@ def open_reader(args, ahead, *, path=None, clips=None, limit=None, spread=None):
         limit: read the first so many records only; None is all.
         spread: the same, of records in equal distances.
     """
-    from r2plus1d.sources.sample import ClipReader
+    from r2plus1d.sources.database_source import DatabaseSource
 
-    return ClipReader(
+    return DatabaseSource(
         path or args.test_data,
         clips or clip_settings(args),
         record_needs(args),

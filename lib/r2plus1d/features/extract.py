@@ -71,10 +71,13 @@ def extract(source, engine, store, settings):
     """Fill `store` with the records that it lacks; return the Work of decoding them.
 
     Args:
-        source: video.grouped_reader.GroupedReader or video.video_files.VideoFiles.
+        source: DatabaseSource or VideoFiles.
         engine: has `outputs` and `run(pixels)`; None if only INPUTS are asked for.
         store: Store.
         settings: ExtractionSettings.
+
+    Raises:
+        InputError: the source gave fewer records than it has.
     """
     work, failed = Work(), 0
     batch = settings.batch_size
@@ -95,6 +98,11 @@ def extract(source, engine, store, settings):
                 _log_failure(sample, failed)
             work = sum((sample.clips.work for sample in good), work)
             progress.step(f'failed: {failed}', len(held))
+    if store.done != len(source):
+        raise InputError(
+            f'the database changed during the run: {len(source)} records at its start, '
+            f'{store.done} read'
+        )
     return work
 
 

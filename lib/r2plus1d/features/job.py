@@ -16,15 +16,15 @@ from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.publish import FeatureOutput, Totals
 from r2plus1d.features.store import Store
 from r2plus1d.networks.network import Network
+from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles, find_videos
-from r2plus1d.sources.grouped import GroupedReader
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
 
 log = logging.getLogger(__name__)
 
-Source = Union[GroupedReader, VideoFiles]
+Source = Union[DatabaseSource, VideoFiles]
 
 # These decide nothing in the output; the rest has to be the same for a run to be continued. What
 # the paths of the clips and the weights lead to is compared instead of the paths.
@@ -204,7 +204,7 @@ def open_source(
     """
     if isinstance(places, pathlib.Path):
         needs = _needs_of(needs, features, sanity_check)
-        with GroupedReader(places, clips, needs, limit=limit) as source:
+        with DatabaseSource(places, clips, needs, by_video=True, limit=limit) as source:
             yield source
     else:
         step = stride or Stride(frames=clips.required)

@@ -10,7 +10,7 @@ def predict(reader, engine, *, batch_size):
     reader's threads decode the next ones.
 
     Args:
-        reader: video.reader.ClipReader.
+        reader: DatabaseSource, or another iterable of Samples with `settings` and `needs`.
         engine: with `run(pixels)`.
         batch_size: videos, over all devices.
     """

@@ -51,7 +51,7 @@ def check(*, output, sheet, raw, settings):
 
 
 def collect(reader):
-    """Read all of a ClipReader into a Shown."""
+    """Read all of a DatabaseSource into a Shown."""
     samples = list(reader)
     good = [sample for sample in samples if sample.failure is None]
     failed = tuple(sample for sample in samples if sample.failure is not None)

@@ -67,7 +67,7 @@ class VideoFiles:
         return len(self._records)
 
     def samples(self, first=0, *, threads=4, batch=1):
-        """Yield the Sample of each clip; see GroupedReader.samples. Its video id is its file's."""
+        """Yield the Sample of each clip; see DatabaseSource.samples. Its video id is its file's."""
         numbers = range(first, len(self))
         stretches = [list(s) for _, s in itertools.groupby(numbers, lambda i: self._records[i][0])]
         yield from grouped_samples(

@@ -1,133 +1,73 @@
-"""LMDB -> clips, the records of one video together: it is decoded once for all of them."""
+"""The records of one video together: it is decoded once for all of them."""
 
 import dataclasses
 import hashlib
-import itertools
 import os
 import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
 
-from r2plus1d.datasets.database import DATA_FILE, Database, check_kind
 from r2plus1d.datasets.record import decode
-from r2plus1d.errors import InputError, RecordError
-from r2plus1d.sources.sample import open_record, with_clips
+from r2plus1d.errors import RecordError
+from r2plus1d.sources.sample import Sample, with_clips
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.prefetch import prefetch_streams
-from r2plus1d.video.read_clips import read_clips
 from r2plus1d.video.start_clips import Start, starting_clips
 
 READY_BYTES = 256 << 20  # of clips that wait for the network
 NO_START = -1
 
 
-class GroupedReader:
-    """A database's records in an order in which those of one video follow each other.
-
-    With clips that begin at start frames the records are read once beforehand, to see which are of
-    one video: the same path, or the same bytes. Otherwise the order is the database's. Use as a
-    context manager.
-
-    Args:
-        path: the LMDB.
-        settings: ClipSettings.
-        needs: reader.RecordNeeds.
-        limit: use the first records of the database only; None is all.
+class Scan(NamedTuple):
+    """What is known of records once each of them has been read.
 
     Attributes:
-        identity: text that differs if the records do.
-
-    Raises:
-        InputError: not a database, an empty one, one of the other kind (paths or videos), or one
-            without start frames where the settings ask for them.
+        groups: int64 (records,), the number of each one's video, in the order of first meeting.
+        starts: int64 (records,), start frames; NO_START for a record that has none.
+        identity: text that differs if the records do, or the files whose paths they hold.
     """
 
-    def __init__(self, path, settings, needs, *, limit=None):
-        self.settings, self.needs = settings, needs
-        self._database = Database(path)
-        try:
-            check_kind(self._database, needs.use_local_file)
-            self._keys = self._database.keys()[:limit]
-            if settings.has_start_frames or needs.use_local_file:
-                self._groups, self.identity = self._scan()
-            else:
-                self._groups, self.identity = np.arange(len(self)), _identity_of(path)
-                self._order = np.arange(len(self))
-        except InputError:
-            self._database.close()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self._database.close()
-
-    def __len__(self):
-        """Records that are read."""
-        return len(self._keys)
-
-    def samples(self, first=0, *, threads=4, batch=1):
-        """Yield the Sample of each record, in an order that is always the same.
-
-        Sample.index is the record's position in the database.
-
-        Args:
-            first: leave out so many at the beginning of that order.
-            threads: videos decoded at the same time.
-            batch: Samples that are taken together, for which others are to be ready.
-        """
-        order = self._order[first:]
-        stretches = [list(s) for _, s in itertools.groupby(order, lambda i: self._groups[i])]
-        yield from grouped_samples(
-            stretches, self._open, self.settings, threads=threads, batch=batch
-        )
-
-    def _scan(self):
-        """Read every record; return (number of each one's video, identity), and set the order."""
-        numbers, digest, files = {}, hashlib.blake2b(digest_size=16), set()
-        groups = np.empty(len(self), np.int64)
-        starts = np.full(len(self), NO_START, np.int64)
-        for index, key, value in itertools.islice(self._database.records(), len(self)):
-            digest.update(b'%d %d ' % (len(key), len(value)))
-            digest.update(key.encode('utf-8', 'surrogateescape') + value)
-            video, starts[index], path = self._video_and_start(value, index)
-            if path not in files:
-                files.add(path)
-                digest.update(file_state(path).encode())
-            groups[index] = numbers.setdefault(video, len(numbers))
-        if self.settings.has_start_frames:
-            if (starts == NO_START).all():
-                raise InputError(
-                    f'{self._database.path} has no start frames; --decode_type=1 takes clips '
-                    'spread over each video'
-                )
-            self._order = np.lexsort((starts, groups))
-        else:
-            self._order = groups = np.arange(len(self))
-        return groups, digest.hexdigest()
-
-    def _video_and_start(self, value, index):
-        """(what tells a record's video from others, its start frame, path of the video or None)."""
-        try:
-            record = decode(value)
-        except RecordError:
-            return index, NO_START, None  # of no video; it fails when its turn comes
-        start = NO_START if record.start_frame is None else record.start_frame
-        path = record.video if self.needs.use_local_file else None
-        return hashlib.blake2b(record.video, digest_size=16).digest(), start, path
-
-    def _open(self, indices):
-        """Return ([Sample without clips], source of their video) of records of one video."""
-        samples, source = [], None
-        for index in indices:
-            key = self._keys[index]
-            sample, its_source = open_record(int(index), key, self._database.get(key), self.needs)
-            samples.append(sample)
-            source = its_source if source is None else source
-        return samples, source
+    groups: np.ndarray
+    starts: np.ndarray
+    identity: str
 
 
-def file_state(path):
+def scan(records: Iterable[tuple[int, str, bytes]], count: int, use_local_file: bool) -> Scan:
+    """Read every record, and see which are of one video: the same path, or the same bytes.
+
+    Args:
+        records: (index, key, value) of each one.
+        count: number of records.
+        use_local_file: they hold paths of videos.
+    """
+    numbers, digest, files = {}, hashlib.blake2b(digest_size=16), set()
+    groups = np.empty(count, np.int64)
+    starts = np.full(count, NO_START, np.int64)
+    for index, key, value in records:
+        digest.update(b'%d %d ' % (len(key), len(value)))
+        digest.update(key.encode('utf-8', 'surrogateescape') + value)
+        video, starts[index], path = _video_and_start(value, index, use_local_file)
+        if path not in files:
+            files.add(path)
+            digest.update(file_state(path).encode())
+        groups[index] = numbers.setdefault(video, len(numbers))
+    return Scan(groups, starts, digest.hexdigest())
+
+
+def _video_and_start(value, index, use_local_file):
+    """(what tells a record's video from others, its start frame, path of the video or None)."""
+    try:
+        record = decode(value)
+    except RecordError:
+        return index, NO_START, None  # of no video; it fails when its turn comes
+    start = NO_START if record.start_frame is None else record.start_frame
+    path = record.video if use_local_file else None
+    return hashlib.blake2b(record.video, digest_size=16).digest(), start, path
+
+
+def file_state(path: Union[bytes, str, pathlib.Path, None]) -> str:
     """Text that changes with what is in a file, as far as its size and time tell."""
     try:
         status = pathlib.Path(os.fsdecode(path)).stat()
@@ -136,20 +76,21 @@ def file_state(path):
     return f'{path!r} {status.st_size} {status.st_mtime_ns}'
 
 
-def _identity_of(path):
-    """What changes when a database is written anew, without reading all its videos."""
-    status = (path / DATA_FILE).stat()
-    return f'{status.st_size} bytes of {status.st_mtime_ns}'
-
-
-def grouped_samples(groups, open_group, settings, *, threads, batch):
+def grouped_samples(
+    groups: Sequence[Sequence[int]],
+    open_group: Callable[[Sequence[int]], tuple[list[Sample], Any]],
+    settings: ClipSettings,
+    *,
+    threads: int,
+    batch: int,
+) -> Iterator[Sample]:
     """Yield the Samples of groups of records, each of one video, decoded ahead in threads.
 
     Args:
         groups: lists of record numbers.
         open_group: from such a list to ([Sample without clips], source of their video).
-        settings: ClipSettings.
-        threads, batch: see GroupedReader.samples.
+        settings: ClipSettings whose clips begin at given frames.
+        threads, batch: see DatabaseSource.samples.
     """
     mean = max(1, sum(map(len, groups)) // max(1, len(groups)))
     streams = threads + -(-batch // mean)
@@ -165,11 +106,8 @@ def grouped_samples(groups, open_group, settings, *, threads, batch):
 def _read_group(group, open_group, settings):
     samples, source = open_group(group)
     usable = [sample for sample in samples if sample.failure is None]
-    if settings.has_start_frames:
-        starts = [Start(sample.index, sample.start_frame) for sample in usable]
-        made = starting_clips(source, settings, starts)
-    else:
-        made = (_spread_clips(source, settings, sample) for sample in usable)
+    starts = [Start(sample.index, sample.start_frame) for sample in usable]
+    made = starting_clips(source, settings, starts)
     for sample in samples:
         if sample.failure is None:
             start, clips, failure = next(made)
@@ -180,10 +118,3 @@ def _read_group(group, open_group, settings):
                 else with_clips(sample, clips)
             )
         yield sample
-
-
-def _spread_clips(source, settings, sample):
-    try:
-        return sample, read_clips(source, settings, index=sample.index), None
-    except RecordError as error:
-        return sample, None, error.reason

@@ -1,18 +1,16 @@
-"""LMDB -> clips of each video, decoded ahead of the network in a bounded number of threads."""
+"""One record of a database: from its bytes to its clips, or why there are none."""
 
 import dataclasses
-import itertools
 import logging
 import os
 import typing
 
 import numpy as np
 
-from r2plus1d.datasets.database import Database, check_kind
 from r2plus1d.datasets.record import decode, holds_path
-from r2plus1d.errors import InputError, RecordError
+from r2plus1d.errors import RecordError
 from r2plus1d.video.clip import Clips
-from r2plus1d.video.prefetch import prefetch
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.read_clips import read_clips
 
 log = logging.getLogger(__name__)
@@ -65,67 +63,26 @@ class Sample:
         return f'record {self.key}' + (f' ({known})' if known else '')
 
 
-class ClipReader:
-    """Iterates over a database's records, in key order, as Samples. Use as a context manager.
+def read_sample(
+    index: int,
+    key: str,
+    value: bytes,
+    settings: ClipSettings,
+    needs: RecordNeeds,
+    *,
+    draw: typing.Optional[int] = None,
+) -> Sample:
+    """Return the Sample of one record; whatever is wrong with it becomes its `failure`.
 
     Args:
-        path: the LMDB.
-        settings: ClipSettings.
-        needs: RecordNeeds.
-        threads: videos decoded at the same time.
-        ahead: Samples kept ready besides, which bounds memory.
-        limit: read the first so many records only; None is all.
-        spread: the same, of records in equal distances.
-
-    Raises:
-        InputError: not a database, an empty one, or one of the other kind (paths or videos).
+        draw: number that the random choices follow from; `index` if left out.
     """
-
-    def __init__(self, path, settings, needs, *, threads=4, ahead=4, limit=None, spread=None):
-        if threads < 1:
-            raise InputError(f'num_decode_threads is {threads}; at least 1')
-        self.settings, self.needs = settings, needs
-        self._threads, self._ahead, self._limit = threads, ahead, limit or spread
-        self._is_spread = spread is not None
-        self._database = Database(path)
-        try:
-            check_kind(self._database, needs.use_local_file)
-        except InputError:
-            self._database.close()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self._database.close()
-
-    def __len__(self):
-        """Records that an iteration gives."""
-        records = len(self._database)
-        return records if self._limit is None else min(records, self._limit)
-
-    def __iter__(self):
-        records = itertools.islice(self._records(), len(self))
-        tasks = ((*record, self.settings, self.needs) for record in records)
-        yield from prefetch(read_sample, tasks, threads=self._threads, ahead=self._ahead)
-
-    def _records(self):
-        """(index, key, value) of the records."""
-        if not self._is_spread:
-            return self._database.records()
-        keys = self._database.keys()
-        indices = (i * len(keys) // len(self) for i in range(len(self)))
-        return ((i, keys[i], self._database.get(keys[i])) for i in indices)
-
-
-def read_sample(index, key, value, settings, needs):
-    """Return the Sample of one record; whatever is wrong with it becomes its `failure`."""
     sample, source = open_record(index, key, value, needs)
     if sample.failure is not None:
         return sample
+    draw = index if draw is None else draw
     try:
-        clips = read_clips(source, settings, index=index, start_frame=sample.start_frame)
+        clips = read_clips(source, settings, draw=draw, start_frame=sample.start_frame)
     except RecordError as error:
         return dataclasses.replace(sample, failure=error.reason)
     return with_clips(sample, clips)

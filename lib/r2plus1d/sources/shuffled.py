@@ -90,7 +90,9 @@ class TrainingData:
         for step in range(len(self)):
             index = (self.record_of(draw) + step) % len(self)
             key = self._keys[index]
-            sample = read_sample(draw, key, self._database.get(key), self.settings, self.needs)
+            sample = read_sample(
+                index, key, self._database.get(key), self.settings, self.needs, draw=draw
+            )
             if sample.failure is None:
                 return sample, failed
             failed.append(sample)

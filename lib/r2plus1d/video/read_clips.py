@@ -9,35 +9,36 @@ from r2plus1d.video.decode import Video
 from r2plus1d.video.start_clips import Start, starting_clips
 
 
-def read_clips(source, settings, *, index=0, start_frame=None):
+def read_clips(source, settings, *, draw=0, start_frame=None):
     """Return the Clips of one record.
 
     Args:
         source: bytes of an encoded file, or the path of one.
         settings: ClipSettings.
-        index: the record's position in the database, for the random choices.
+        draw: number that the random choices follow from: the record's position in the database,
+            or in training how often one was drawn before.
         start_frame: the record's own, where the settings ask for one.
 
     Raises:
         RecordError: the video cannot give these clips; says why, with the numbers.
     """
     if settings.has_start_frames:
-        _, clips, failure = next(starting_clips(source, settings, [Start(index, start_frame)]))
+        _, clips, failure = next(starting_clips(source, settings, [Start(draw, start_frame)]))
         if failure:
             raise RecordError(failure)
         return clips
     with Video(source) as video:
-        return _clips_by_number(video, settings, index)
+        return _clips_by_number(video, settings, draw)
 
 
-def _clips_by_number(video, settings, index):
+def _clips_by_number(video, settings, draw):
     """How many frames there are is known only after decoding them all."""
     num_frames = video.count_packets()
     if num_frames < settings.required:
         num_frames = video.count_frames()  # a packet can hold several frames
     spread = settings.decode_type == 'uniform' and settings.clips > 1 and not settings.clip_starts
     while True:
-        rng = np.random.default_rng((settings.seed, index))
+        rng = np.random.default_rng((settings.seed, draw))
         frames = Frames(video, settings)
         starts = _starts(settings, rng, num_frames)
         crops = [frames.crops(rng) for _ in starts]

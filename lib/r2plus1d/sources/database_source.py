@@ -1,0 +1,145 @@
+"""The samples of a video database: in the order of its keys, or the records of a video together."""
+
+import functools
+import itertools
+import pathlib
+from collections.abc import Iterator
+from typing import Any, Optional
+
+import numpy as np
+
+from r2plus1d.datasets.database import DATA_FILE, Database, check_kind
+from r2plus1d.errors import InputError
+from r2plus1d.sources.grouped import NO_START, Scan, grouped_samples, scan
+from r2plus1d.sources.sample import RecordNeeds, Sample, open_record, read_sample
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.prefetch import prefetch
+
+
+class DatabaseSource:
+    """The records of a database as Samples, each one once. Use as a context manager.
+
+    Args:
+        path: the LMDB.
+        settings: ClipSettings.
+        needs: RecordNeeds.
+        by_video: where clips begin at start frames, the records of one video follow each other, and
+            it is decoded once for all of them. Every record is then read once beforehand, to see
+            which are of one video: the same path, or the same bytes. Otherwise, and where clips are
+            spread over a video, the order is that of the keys.
+        limit: use the first so many records only; None is all.
+        spread: the same, of records in equal distances.
+        threads: videos decoded at the same time.
+        ahead: Samples kept ready besides, which bounds memory.
+
+    Raises:
+        InputError: not a database, an empty one, one of the other kind (paths or videos), or one
+            without start frames where `by_video` needs them.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        settings: ClipSettings,
+        needs: RecordNeeds,
+        *,
+        by_video: bool = False,
+        limit: Optional[int] = None,
+        spread: Optional[int] = None,
+        threads: int = 4,
+        ahead: int = 4,
+    ) -> None:
+        if threads < 1:
+            raise InputError(f'num_decode_threads is {threads}; at least 1')
+        self.settings, self.needs = settings, needs
+        self._threads, self._ahead, self._is_spread = threads, ahead, spread is not None
+        self._database = Database(path)
+        try:
+            check_kind(self._database, needs.use_local_file)
+            most = limit or spread
+            self._length = min(len(self._database), most or len(self._database))
+            self._by_video = by_video and settings.has_start_frames
+            if self._by_video:
+                self._keys, self._order = self._database.keys(), self._order_by_video()
+        except InputError:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> 'DatabaseSource':
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._database.close()
+
+    def __len__(self) -> int:
+        """Records that are read."""
+        return self._length
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield all samples; see `samples`."""
+        return self.samples()
+
+    @property
+    def identity(self) -> str:
+        """Text that differs if the records do, or the files whose paths they hold."""
+        if self._by_video or self.needs.use_local_file:
+            return self._scan.identity
+        status = (self._database.path / DATA_FILE).stat()
+        return f'{status.st_size} bytes of {status.st_mtime_ns}'
+
+    @functools.cached_property
+    def _scan(self) -> Scan:
+        records = itertools.islice(self._database.records(), len(self))
+        return scan(records, len(self), self.needs.use_local_file)
+
+    def samples(
+        self, first: int = 0, *, threads: Optional[int] = None, batch: Optional[int] = None
+    ) -> Iterator[Sample]:
+        """Yield the Sample of each record, in an order that is always the same.
+
+        Args:
+            first: leave out so many at the beginning of that order.
+            threads: videos decoded at the same time, if not as many as the source was opened for.
+            batch: Samples that are taken together, for which others are to be ready; `ahead` of
+                the source if left out.
+        """
+        threads, batch = threads or self._threads, self._ahead if batch is None else batch
+        if self._by_video:
+            groups = self._scan.groups
+            stretches = [
+                list(same)
+                for _, same in itertools.groupby(self._order[first:], lambda i: groups[i])
+            ]
+            yield from grouped_samples(
+                stretches, self._open, self.settings, threads=threads, batch=batch
+            )
+        else:
+            tasks = ((*record, self.settings, self.needs) for record in self._records(first))
+            yield from prefetch(read_sample, tasks, threads=threads, ahead=batch)
+
+    def _records(self, first):
+        """Yield (index, key, value) of the records from number `first` on."""
+        if not self._is_spread:
+            return itertools.islice(self._database.records(first), len(self) - first)
+        keys = self._database.keys()
+        indices = (i * len(keys) // len(self) for i in range(first, len(self)))
+        return ((i, keys[i], self._database.get(keys[i])) for i in indices)
+
+    def _order_by_video(self):
+        """Record numbers: the videos as they are first met, the clips of each by first frame."""
+        if (self._scan.starts == NO_START).all():
+            raise InputError(
+                f'{self._database.path} has no start frames; --decode_type=1 takes clips '
+                'spread over each video'
+            )
+        return np.lexsort((self._scan.starts, self._scan.groups))
+
+    def _open(self, indices):
+        """Return ([Sample without clips], source of their video) of records of one video."""
+        samples, source = [], None
+        for index in indices:
+            key = self._keys[index]
+            sample, its_source = open_record(int(index), key, self._database.get(key), self.needs)
+            samples.append(sample)
+            source = its_source if source is None else source
+        return samples, source
