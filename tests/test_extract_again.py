@@ -32,6 +32,7 @@ import runpy, sys
 from r2plus1d.features import store
 store.SECONDS_BETWEEN_SYNCS = 0
 sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition('/')[0])
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
@@ -228,7 +229,7 @@ def test_a_complete_output_is_left_alone(quick, tmp_path):
     assert 'records: 160, extracted: 157, failed: 3' in result.stdout
     assert run_here(*quick, '--max_failures=2').returncode == 3
     for flag, message in (
-        ('--seed=1', 'f.pkl was made with other arguments: seed was 0 and is 1'),
+        ('--scale_h=130', 'f.pkl was made with other arguments: scale_h was 128 and is 130'),
         ('--features=video_id', 'features was start_frame and is video_id'),
         ('--batch_size=5', 'batch_size was 32 and is 5'),
         ('--num_iterations=1', 'num_iterations was -1 and is 1; test_data was '),

@@ -5,6 +5,10 @@ Example:
         --clip_length_rgb=8 --num_labels=8 --width=0.125
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import csv
 import math
 import pathlib
