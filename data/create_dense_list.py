@@ -7,6 +7,10 @@ Example:
         --clip_length=9 --output=output/dense
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 

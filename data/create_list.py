@@ -6,6 +6,10 @@ Example:
         --annotations=testTrainMulti_7030_splits --output=train.csv
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 

@@ -5,6 +5,10 @@ Example:
     .venv/bin/python data/create_sample.py --split=all
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 import sys

@@ -6,6 +6,10 @@ Example:
         --list_file=data/sample/test_list.csv --output_file=output/test_lmdb
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import os
 import pathlib

@@ -65,6 +65,7 @@ def test_export_what_is_asked_for(export, tmp_path):
 def test_export_needs_no_caffe2(tmp_path, export):
     code = (
         'import sys; sys.modules["caffe2"] = None\n'
+        'sys.path.insert(0, sys.argv[1].rpartition("/")[0])\n'
         'import runpy; runpy.run_path(sys.argv.pop(1), run_name="__main__")'
     )
     command = [sys.executable, '-c', code, str(ROOT / 'tools' / 'export_onnx.py')]

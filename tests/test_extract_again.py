@@ -33,6 +33,7 @@ import runpy, sys
 from r2plus1d.features import store
 store.SECONDS_BETWEEN_SYNCS = 0
 sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition('/')[0])
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
@@ -258,7 +259,7 @@ def test_a_complete_output_is_left_alone(quick, tmp_path):
     for flag in ('--batch_size=5', '--cpu_replicas=2'):
         assert 'complete already' in run_here(*quick, flag).stderr
     for flag, message in (
-        ('--seed=1', 'f.pkl was made with other arguments: seed was 0 and is 1'),
+        ('--scale_h=130', 'f.pkl was made with other arguments: scale_h was 128 and is 130'),
         ('--features=video_id', 'features was start_frame and is video_id'),
         ('--num_iterations=1', 'num_iterations was -1 and is 1; test_data was '),
     ):

@@ -66,7 +66,7 @@ def test_a_row_that_is_too_long_is_wrapped():
     text = help.render('tool.py', 'About.', [row], is_full=True)
     assert max(map(len, text.splitlines())) <= 80
     assert text.count('many') == 20
-    assert text.endswith(': a, b (a)\n')
+    assert ' '.join(text.split()).endswith('many words : a, b (a)')
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def test_modules_import_without_it():
 )
 def test_a_tool_that_needs_it_says_so(tmp_path, tool, arguments):
     (tmp_path / 'x.mdl').write_bytes(bytes(8))
-    code = 'runpy.run_path(sys.argv[0], run_name="__main__")'
+    code = 'sys.path.insert(0, sys.argv[0].rpartition("/")[0])\n'
+    code += 'runpy.run_path(sys.argv[0], run_name="__main__")'
     done = without_caffe2(code, ROOT / 'tools' / tool, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         1,

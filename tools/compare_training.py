@@ -5,6 +5,10 @@ Example:
         --clip_length_rgb=8 --num_labels=8 --width=0.125
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import pathlib
 
 from r2plus1d.cli import flags, from_flags

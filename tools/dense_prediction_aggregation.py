@@ -5,6 +5,10 @@ Example:
         --input_dir=output/sample_rgb
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import pathlib
 
 from r2plus1d.cli import flag_types, flags

@@ -6,6 +6,10 @@ Example:
         --input_dir2=output/sample_of --file_count=2
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 

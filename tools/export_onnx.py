@@ -6,6 +6,10 @@ Example:
         --clip_length_rgb=8 --num_labels=8 --width=0.125 --output=sample.onnx
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 from r2plus1d.backends.installed import require_onnx
 from r2plus1d.cli import flag_types, flags, from_flags
 from r2plus1d.cli.main import run

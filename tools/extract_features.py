@@ -7,6 +7,10 @@ Example:
         --clip_length_rgb=8 --num_labels=8 --width=0.125 --decode_type=uniform
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import contextlib
 import logging
 import pathlib

@@ -6,6 +6,10 @@ Example:
         --save_model_path=r2plus1d.pkl
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import pathlib
 
 from r2plus1d.cli import flag_types, flags

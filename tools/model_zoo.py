@@ -4,6 +4,10 @@ Example:
     .venv/bin/python tools/model_zoo.py --download=r2.5d_d18_l8
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import pathlib
 
 from r2plus1d.cli import flag_types, flags

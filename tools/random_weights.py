@@ -5,6 +5,10 @@ Example:
         --model_depth=18 --clip_length_rgb=8
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import pathlib
 
 from r2plus1d.cli import flag_types, flags, from_flags

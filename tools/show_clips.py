@@ -5,6 +5,10 @@ Example:
         --clip_length_rgb=8 --clip_per_video=1 --sheet=output/sample.png
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 

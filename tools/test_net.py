@@ -6,6 +6,10 @@ Example:
         --clip_length_rgb=8 --num_labels=8 --width=0.125
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import logging
 import pathlib
 

@@ -8,6 +8,10 @@ Example:
         --epoch_size=16 --num_epochs=1 --file_store_path=output/trial
 """
 
+import _start  # noqa: F401
+
+# isort: split
+
 import contextlib
 import logging
 import pathlib

@@ -26,7 +26,8 @@ from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.sources.file_source import Stride, find_videos
-from r2plus1d.sources.sample import ClipReader, RecordNeeds
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.sources.whole_videos import WholeVideos
 from r2plus1d.video.clip_settings import ClipSettings
 
@@ -143,7 +144,7 @@ def evaluate(
     clips, engine_settings = _split(model, settings)
     batch = batch_size * len(devices.ids)
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
-    reader = ClipReader(
+    reader = DatabaseSource(
         pathlib.Path(database), clips, needs, threads=decode_threads, ahead=batch, limit=limit
     )
     with reader, _opened(model, engine_settings, devices, [model.network.prediction]) as engine:

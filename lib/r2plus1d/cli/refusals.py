@@ -10,8 +10,6 @@ from typing import Callable, Union
 from r2plus1d.errors import InputError
 
 ONNX_SUFFIX = '.onnx'
-# Blobs that extraction takes from the record, not from the network.
-FROM_RECORDS = {'label', 'video_id', 'start_frame', 'data'}
 
 
 class Given(set):
@@ -75,10 +73,6 @@ CPU = Unread('on a CPU', lambda a: not (a.gpus or a.num_gpus))
 GPUS = Unread('on GPUs', lambda a: bool(a.gpus or a.num_gpus))
 NO_CUDNN = Unread('with use_cudnn=0', lambda a: not a.use_cudnn)
 NO_NETWORK = Unread('here: no network is run', lambda a: True)
-NO_NETWORK_BLOBS = Unread(
-    'with features that need no network',
-    lambda a: not (a.list_blobs or _has_onnx_file(a) or _needs_network(a)),
-)
 NO_OUTPUT = Unread('without output', lambda a: a.output is None)
 NO_TOP_K = Unread(
     'with multi_label=1 and without output',
@@ -127,7 +121,7 @@ READ: 'dict[str, Rule]' = {
     'use_start_frame': 'refused without use_list, by the tool',
     'shuffle': ALWAYS,
     # which network
-    'load_model_path': ALWAYS,
+    'load_model_path': 'extraction is run with other features too, for which it is read',
     'db_type': ONNX_FILE,
     'model_name': ALWAYS,
     'model_depth': 'scripts give it for c3d too, and c3d is named after it',
@@ -165,8 +159,8 @@ READ: 'dict[str, Rule]' = {
     'stride': 'refused without videos, by the tool',
     'clip_length': ALWAYS,
     # what runs it
-    'engine': ALWAYS,
-    'precision': ALWAYS,
+    'engine': 'as load_model_path',
+    'precision': 'as load_model_path',
     'engine_threads': GPUS,
     'engine_cache': 'refused unless the engine is openvino, when it is chosen',
     'gpus': ALWAYS,
@@ -227,14 +221,6 @@ READ: 'dict[str, Rule]' = {
 REFUSED_BY_TRAIN_NET = 'refused without test_data, by the tool'
 READ_BY: 'dict[str, dict[str, Rule]]' = {
     'test_net': {'top_k': NO_TOP_K, 'max_failures': FIRST_FAILURE},
-    'extract_features': {
-        'load_model_path': NO_NETWORK_BLOBS,
-        'db_type': (ONNX_FILE, NO_NETWORK_BLOBS),
-        'engine': NO_NETWORK_BLOBS,
-        'precision': NO_NETWORK_BLOBS,
-        'engine_threads': (GPUS, NO_NETWORK_BLOBS),
-        'engine_cache': NO_NETWORK_BLOBS,
-    },
     'train_net': {
         'db_type': NO_PRETRAINED,
         'clip_per_video': (NO_TESTS, CLIP_STARTS),
@@ -299,8 +285,3 @@ def _shown(args, flag):
 def _has_onnx_file(args):
     path = getattr(args, 'load_model_path', None)
     return path is not None and str(path).endswith(ONNX_SUFFIX)
-
-
-def _needs_network(args):
-    names = {name.strip() for name in args.features.split(',')} - {''}
-    return bool(names - FROM_RECORDS)

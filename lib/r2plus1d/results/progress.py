@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import sys
 import time
 
@@ -9,6 +10,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger(__name__)
+
+BAR = '{desc}{n_fmt}/{total_fmt} {unit} |{bar}| {remaining}{postfix}'
+SHORTEST_BAR = 10
+LONGEST_TIME = '1:23:45'
 
 
 class Progress:
@@ -28,7 +33,15 @@ class Progress:
         self._done, self._began, self._found = done, time.monotonic(), done
         on_terminal = sys.stderr.isatty()
         self._bar = (
-            tqdm(total=total, initial=done, desc=title, unit=f' {unit}', file=sys.stderr)
+            tqdm(
+                total=total,
+                initial=done,
+                desc=title,
+                unit=unit,
+                file=sys.stderr,
+                bar_format=BAR,
+                dynamic_ncols=True,
+            )
             if on_terminal
             else None
         )
@@ -48,11 +61,17 @@ class Progress:
         before = self._done // self._every
         self._done += count
         if self._bar is not None:
-            self._bar.set_postfix_str(str(status), refresh=False)
+            self._bar.set_postfix_str(self._fitted(str(status)), refresh=False)
             self._bar.update(count)
         elif self._done // self._every > before and self._done < self._total:
             done = f'{self._title}{self._done} of {self._total} {self._unit}'
             log.info('%s, %s, %s left', done, status, self._left())
+
+    def _fitted(self, status):
+        """As much of a status as leaves room for a bar."""
+        numbers = f'{self._total}/{self._total} {self._unit} || {LONGEST_TIME}, '
+        taken = len(self._title) + len(numbers) + SHORTEST_BAR
+        return status[: max(0, shutil.get_terminal_size().columns - 1 - taken)]
 
     def _left(self):
         a_step = (time.monotonic() - self._began) / (self._done - self._found)
