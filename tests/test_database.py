@@ -637,6 +637,7 @@ def test_the_shuffle_follows_its_seed(videos):
     [
         ([], 'org_video,label\na.mp4,0\nnope.mp4,1\n', 'list.csv: 1 of 2 rows cannot be used:\n'),
         (['--use_video_id=1'], 'org_video,label\na.mp4,0\n', 'no column video_id'),
+        ([], 'label,youtube_id,time_start,time_end\n', 'data/create_list.py makes a list from'),
         (['--use_start_frame=1'], 'org_video,label,start_frm\na.mp4,0,0\n', 'needs --use_list=1'),
         (['--list_file=none.csv'], 'org_video,label\n', 'none.csv: No such file or directory'),
         (['--output_file=.'], 'org_video,label\na.mp4,0\n', '. exists and is not a database'),

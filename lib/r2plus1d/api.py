@@ -25,8 +25,8 @@ from r2plus1d.inference.prediction import predict as predict_source
 from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.published import PUBLISHED, Published
-from r2plus1d.sources.file_source import Stride, find_videos
 from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.file_source import Stride, find_videos
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.sources.whole_videos import WholeVideos
 from r2plus1d.video.clip_settings import ClipSettings

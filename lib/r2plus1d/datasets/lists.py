@@ -115,8 +115,15 @@ def _check_header(path, line, header, columns):
             problem = 'several columns' if column in header else 'no column'
             raise InputError(
                 f'{path}: line {line} names {problem} {column}; it should name '
-                f'{", ".join(columns)}, and is {",".join(header)!r}'
+                f'{", ".join(columns)}, and is {",".join(header)!r}{_how_to_list(header)}'
             )
+
+
+def _how_to_list(header):
+    """What to do with a file that is no list, such as a data set's own CSV."""
+    if VIDEO in header:
+        return ''
+    return '; data/create_list.py makes a list from the files of Kinetics, HMDB51 or UCF101'
 
 
 def _named(header, fields, columns):
