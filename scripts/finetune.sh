@@ -8,8 +8,8 @@ root=$(cd -- "$(dirname -- "$0")/.." && pwd)
 
 TRAIN_DATA=${TRAIN_DATA:-}       # LMDB, such as create_hmdb51_lmdb.sh makes
 TEST_DATA=${TEST_DATA:-}         # LMDB, tested after each epoch; empty: no test
-PRETRAINED=${PRETRAINED:-}       # weights, such as r2.5d_d34_l32_ft_sports1m.pkl
-DB_TYPE=${DB_TYPE:-pickle}       # minidb for what train_net.py saved
+PRETRAINED=${PRETRAINED:-}       # weights, or the name of published ones: r2.5d_d34_l32_ft_sports1m
+DB_TYPE=${DB_TYPE:-}             # pickle or minidb; goes by the file when empty
 MODEL_DEPTH=${MODEL_DEPTH:-34}
 CLIP_LENGTH=${CLIP_LENGTH:-32}
 NUM_LABELS=${NUM_LABELS:-51}
@@ -52,7 +52,7 @@ exec "$python" "$root/tools/train_net.py" \
     --train_data="$TRAIN_DATA" \
     ${TEST_DATA:+"--test_data=$TEST_DATA"} \
     --pretrained_model="$PRETRAINED" \
-    --db_type="$DB_TYPE" \
+    ${DB_TYPE:+"--db_type=$DB_TYPE"} \
     --is_checkpoint=0 \
     --model_name=r2plus1d \
     --model_depth="$MODEL_DEPTH" \

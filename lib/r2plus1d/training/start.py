@@ -5,13 +5,13 @@ import logging
 from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.training import checkpoints
-from r2plus1d.weights.files import read_blobs
 from r2plus1d.weights.match import fit_parameter, match_parameters, with_present_names
+from r2plus1d.weights.stored import open_weights
 
 log = logging.getLogger(__name__)
 
 
-def start(net, schedule, *, folder, pretrained=None, db_type='pickle', proceed=True):
+def start(net, schedule, *, folder, pretrained=None, db_type=None, proceed=True):
     """Set what `net` begins with; return the number of epochs that are already done.
 
     Args:
@@ -19,7 +19,7 @@ def start(net, schedule, *, folder, pretrained=None, db_type='pickle', proceed=T
         schedule: Schedule.
         folder: of this run's checkpoints.
         pretrained: weights, or a checkpoint `..._N.mdl`, to begin from; None for neither.
-        db_type: kind of weight file.
+        db_type: kind of weight file; None goes by what it begins with.
         proceed: continue from the later of `pretrained`, if it is a checkpoint, and the newest
             one in `folder`; otherwise only take the weights of `pretrained`.
 
@@ -39,8 +39,8 @@ def start(net, schedule, *, folder, pretrained=None, db_type='pickle', proceed=T
         _require_fit(path, checkpoints.restore(path, net), epoch, schedule)
         return epoch
     if pretrained:
-        blobs = read_blobs(pretrained, db_type)
-        net.set(fine_tune(blobs, net.network, source=str(pretrained)))
+        stored = open_weights(pretrained, db_type)
+        net.set(fine_tune(stored.blobs, net.network, source=str(stored.path)))
     else:
         log.info('%s from scratch', net.network.name)
     return 0
