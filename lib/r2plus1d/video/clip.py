@@ -1,11 +1,13 @@
 """From the frames of one video to its clips: cropped, mirrored, as pixels or as optical flow."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from r2plus1d.networks.input import normalize_rgb
+from r2plus1d.video.decode import Picture
 from r2plus1d.video.flow import Flows
 from r2plus1d.video.resize import crop_offsets, output_size, random_crop_offset
 
@@ -89,6 +91,30 @@ class Frames:
         mirrored = bool(settings.mirror and rng.random() < 0.5)
         return [Crop(top, left, mirrored) for top, left in corners]
 
+    def crops_of_clips(self, rng: np.random.Generator, count: int) -> list[list[Crop]]:
+        """Return the Crops of each of `count` clips; see `crops`."""
+        if self._settings.random_crop or self._settings.mirror:
+            return [self.crops(rng) for _ in range(count)]
+        return [self.crops(rng)] * count
+
+    def add_all(
+        self, pictures: Iterable[Picture], wanted: Mapping[int, Iterable[Crop]]
+    ) -> dict[int, float]:
+        """Keep the crops of frames as they are decoded.
+
+        Args:
+            pictures: Pictures of `size`.
+            wanted: {index: Crops} of each frame that comes.
+
+        Returns:
+            {index: seconds} of the frames that came.
+        """
+        seconds = {}
+        for picture in pictures:
+            self.add(picture.index, picture.pixels, wanted[picture.index])
+            seconds[picture.index] = picture.seconds
+        return seconds
+
     def add(self, index, pixels, crops):
         """Keep these crops of a frame, uint8 H x W x 3 of `size`."""
         side = self._settings.crop_size
@@ -114,6 +140,19 @@ class Frames:
             flow = self._flows and self._flows.clip(frames, keys)
             rows.append(frames.transpose(3, 0, 1, 2) if flow is None else flow)
         return np.stack(rows)
+
+    def clips(
+        self, indices: Sequence[Sequence[int]], crops: Sequence[Sequence[Crop]]
+    ) -> np.ndarray:
+        """Return the rows of several clips, one clip after another, as in Clips.pixels.
+
+        Args:
+            indices, crops: of each clip, as `clip` takes them.
+        """
+        by_clip = [np.empty(0)] * len(indices)
+        for clip in sorted(range(len(indices)), key=lambda i: indices[i][0]):
+            by_clip[clip] = self.clip(indices[clip], crops[clip])  # neighbours share their flows
+        return np.concatenate(by_clip)
 
 
 def normalize(pixels, settings):

@@ -41,7 +41,7 @@ def _clips_by_number(video, settings, draw):
         rng = np.random.default_rng((settings.seed, draw))
         frames = Frames(video, settings)
         starts = _starts(settings, rng, num_frames)
-        crops = [frames.crops(rng) for _ in starts]
+        crops = frames.crops_of_clips(rng, len(starts))
         seconds = _fill(frames, video, settings, starts, crops, to_end=spread)
         if seconds is not None and (not spread or video.num_decoded == num_frames):
             return _assembled(frames, video, settings, starts, crops, seconds)
@@ -60,28 +60,21 @@ def _starts(settings, rng, num_frames):
 
 def _fill(frames, video, settings, starts, crops, *, to_end):
     """Add every frame that the clips need; return {index: seconds}, None if some are missing."""
-    wanted = {}
+    wanted, offsets = {}, settings.offsets
     for start, crops_of_clip in zip(starts, crops):
-        for offset in settings.offsets:
+        for offset in offsets:
             wanted.setdefault(start + offset, set()).update(crops_of_clip)
-    seconds = {}
-    for picture in video.frames_at(wanted.keys(), frames.size, to_end=to_end):
-        frames.add(picture.index, picture.pixels, wanted[picture.index])
-        seconds[picture.index] = picture.seconds
+    pictures = video.frames_at(wanted.keys(), frames.size, to_end=to_end)
+    seconds = frames.add_all(pictures, wanted)
     return seconds if len(seconds) == len(wanted) else None
 
 
 def _assembled(frames, video, settings, starts, crops, seconds):
-    by_clip = [None] * len(starts)
-    for clip in np.argsort(starts, kind='stable'):  # neighbours share their flows
-        indices = [starts[clip] + offset for offset in settings.offsets]
-        by_clip[clip] = frames.clip(indices, crops[clip])
-    times = [
-        (seconds[start], seconds[start + settings.offsets[-1]] + video.frame_seconds)
-        for start in starts
-    ]
+    offsets, frame_seconds = settings.offsets, video.frame_seconds
+    pixels = frames.clips([[start + offset for offset in offsets] for start in starts], crops)
+    times = [(seconds[start], seconds[start + offsets[-1]] + frame_seconds) for start in starts]
     return Clips(
-        np.concatenate(by_clip),
+        pixels,
         *rows_of(starts, times, settings.crops),
         video.num_undecodable,
         frames.work,
