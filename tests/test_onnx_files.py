@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from onnx_models import TINY, parameters_of, settings_of
+from onnx_models import TINY, parameters_of, proto_of, settings_of
 from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
@@ -56,7 +56,7 @@ def test_a_file_tells_what_it_is(written, network, changes, fold):
     assert (got.path, got.network, got.outputs) == (path, network, outputs)
     assert (got.class_names, got.batch_norm_folded) == (names, fold)
     assert got.metadata['weights_sha256'] == '0a' * 32
-    assert got.proto == model
+    assert proto_of(got) == model
     assert {name: got.settings[name] for name in changes} == changes
     args = flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])
     vars(args).update(got.settings)
@@ -414,6 +414,6 @@ def test_broken_files_do_no_harm(written):
             assert str(error).startswith(f'{path}: ')
             refused += 1
         else:
-            assert {node.op_type for node in got.proto.graph.node} <= {'Conv', 'Relu'}
+            assert {node.op_type for node in proto_of(got).graph.node} <= {'Conv', 'Relu'}
             assert got.outputs == ('conv1_spatbn_relu',)
     assert 500 < refused < 1000, 'all or nothing was refused'
