@@ -4,7 +4,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from onnx_models import run_openvino
-from r2plus1d.networks import int8
+from r2plus1d.networks import folding, int8
 from r2plus1d.weights import onnx_file as onnx_engine
 from r2plus1d.weights import onnx_operators
 
@@ -12,7 +12,7 @@ from r2plus1d.weights import onnx_operators
 def quantize(network, parameters, clips, outputs, metadata=None):
     """As engines.calibrate.quantize, without NNCF; clips None: every value is in 0 to 6."""
     float_model = onnx_engine.export(network, parameters, outputs, metadata=metadata)
-    plan = onnx_operators.plan(network, tuple(outputs), fold_batch_norm=True)
+    plan = folding.plan(network, tuple(outputs), fold_batch_norm=True)
     convolutions = [node for node in plan.nodes if node.kind == 'Conv']
     values = list(dict.fromkeys(node.inputs[0] for node in convolutions))
     arrays = {t.name: numpy_helper.to_array(t) for t in float_model.graph.initializer}

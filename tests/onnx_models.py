@@ -63,6 +63,13 @@ def run_caffe2(network, parameters, outputs, clips):
         return engine.run(clips)
 
 
+def proto_of(model):
+    """The ModelProto that an OnnxModel was read from."""
+    from r2plus1d.weights import onnx_operators
+
+    return onnx_operators.assemble(model.network, model.plan, model.values, model.metadata)
+
+
 def distance(found, expected):
     """The largest difference, relative to the largest absolute value."""
     return np.abs(found - expected).max() / np.abs(expected).max()

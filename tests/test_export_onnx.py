@@ -7,7 +7,15 @@ import sys
 import pytest
 
 from conftest import ROOT
-from onnx_models import TINY, assert_close, clips_of, parameters_of, run_caffe2, run_openvino
+from onnx_models import (
+    TINY,
+    assert_close,
+    clips_of,
+    parameters_of,
+    proto_of,
+    run_caffe2,
+    run_openvino,
+)
 from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('onnx', reason='needs ONNX')
@@ -49,7 +57,7 @@ def test_export(export, tmp_path):
     digest = hashlib.sha256((tmp_path / 'weights.pkl').read_bytes()).hexdigest()
     assert got.metadata['weights_sha256'] == digest
     expected = run_caffe2(TINY, parameters_of(TINY), got.outputs, clips_of(TINY))
-    assert_close(run_openvino(got.proto, clips_of(TINY))[0], expected)
+    assert_close(run_openvino(proto_of(got), clips_of(TINY))[0], expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         'names.txt', 'weights.onnx', 'weights.pkl',
     ]  # fmt: skip

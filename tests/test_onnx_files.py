@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from onnx_models import TINY, parameters_of, settings_of
+from onnx_models import TINY, parameters_of, proto_of, settings_of
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
 from r2plus1d.networks.network import Network
@@ -56,7 +56,7 @@ def test_a_file_tells_what_it_is(written, network, changes, fold):
     assert (got.path, got.network, got.outputs) == (path, network, outputs)
     assert (got.class_names, got.batch_norm_folded) == (names, fold)
     assert got.metadata['weights_sha256'] == '0a' * 32
-    assert got.proto == model
+    assert proto_of(got) == model
     own = {'length': network.clip_length, 'crop_size': network.crop_size}
     assert got.input == dataclasses.replace(settings_of(**changes), **own)
     assert got.input.channels == network.num_channels
@@ -411,6 +411,6 @@ def test_broken_files_do_no_harm(written):
             assert str(error).startswith(f'{path}: ')
             refused += 1
         else:
-            assert {node.op_type for node in got.proto.graph.node} <= {'Conv', 'Relu'}
+            assert {node.op_type for node in proto_of(got).graph.node} <= {'Conv', 'Relu'}
             assert got.outputs == ('conv1_spatbn_relu',)
     assert 500 < refused < 1000, 'all or nothing was refused'

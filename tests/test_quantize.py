@@ -17,10 +17,10 @@ from r2plus1d.weights.files import save_pickle
 pytest.importorskip('onnx', reason='needs ONNX')
 
 from int8_models import precisions_of  # noqa: E402
-from onnx_models import TINY, clips_of, distance, parameters_of, run_openvino  # noqa: E402
+from onnx_models import TINY, clips_of, distance, parameters_of, proto_of, run_openvino  # noqa: E402
 from r2plus1d.backends.openvino import quantize as quantization  # noqa: E402
+from r2plus1d.networks import folding  # noqa: E402
 from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
-from r2plus1d.weights import onnx_operators  # noqa: E402
 from test_int8 import NETWORKS, initializer  # noqa: E402
 
 HAS_NNCF = importlib.util.find_spec('nncf') is not None
@@ -40,7 +40,7 @@ def test_every_convolution_computes_in_8_bits(network, tmp_path, capfd):
     assert capfd.readouterr().out == '', 'stdout is for results'
     onnx_engine.save(model, tmp_path / 'w.onnx')
     got = onnx_engine.read(tmp_path / 'w.onnx')
-    assert (got.is_int8, got.proto) == (True, model)
+    assert (got.is_int8, proto_of(got)) == (True, model)
     assert precisions_of(model, network) <= {'u8', 'i8'}
     settings = EngineSettings('openvino', 'int8')
     with open_engine(network, devices=Devices(), outputs=outputs, settings=settings) as engine:
@@ -73,7 +73,7 @@ def test_what_another_release_of_nncf_may_make():
 
     outputs = ['softmax']
     floats = onnx_engine.export(TINY, parameters_of(TINY), outputs)
-    plan = onnx_operators.plan(TINY, tuple(outputs), fold_batch_norm=True)
+    plan = folding.plan(TINY, tuple(outputs), fold_batch_norm=True)
     read = openvino.Core().read_model(floats.SerializeToString(), b'')
     with pytest.raises(InputError, match='nncf .* makes weights that are .* is known to work'):
         quantization._found(read, plan)

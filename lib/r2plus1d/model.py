@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
 from r2plus1d.weights import card, files
+from r2plus1d.weights.onnx_model import OnnxModel
 from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
-
-if TYPE_CHECKING:
-    from r2plus1d.weights.onnx_file import OnnxModel
 
 NETWORK_FIELDS = {field.name for field in dataclasses.fields(Network)} - {'clip_length'}
 INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)} - {'crop_size'}
@@ -29,14 +27,14 @@ class Model:
         input: what it is to be given.
         parameters: {blob: float32 array}, complete; empty for an .onnx file.
         class_names: num_labels texts, or None.
-        onnx: weights.onnx_file.OnnxModel, or None.
+        onnx: weights.onnx_model.OnnxModel, or None.
     """
 
     network: Network
     input: Input
     parameters: Mapping[str, np.ndarray] = dataclasses.field(repr=False)
     class_names: Optional[tuple[str, ...]] = dataclasses.field(default=None, repr=False)
-    onnx: Optional['OnnxModel'] = dataclasses.field(default=None, repr=False)
+    onnx: Optional[OnnxModel] = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def load(cls, source: Union[str, pathlib.Path], **settings: Any) -> 'Model':

@@ -13,7 +13,8 @@ def has(name):
     if name == 'caffe2':
         spec = importlib.util.find_spec('caffe2')
         return spec is not None and importlib.util.find_spec('caffe2.python') is not None
-    if importlib.util.find_spec(name) is None or importlib.util.find_spec('onnx') is None:
+    packages = ('openvino', 'onnx') if name == 'openvino' else (name,)
+    if any(importlib.util.find_spec(package) is None for package in packages):
         return False
     return name != 'torch' or _torch_release() >= TORCH_RELEASE
 

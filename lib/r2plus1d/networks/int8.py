@@ -1,4 +1,4 @@
-"""ONNX models that compute in 8 bits: the plan of a network with quantizers in its graph.
+"""Networks that compute in 8 bits: the plan of a network with quantizers in its graph.
 
 A value `x` that is quantized becomes unsigned numbers, `x/quantized`, and what they stand for,
 `x/dequantized`, which is what all that read `x` now read. A convolution that reads such a value
@@ -7,12 +7,13 @@ what lies between them in 8 bits.
 """
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from r2plus1d.errors import InputError
+from r2plus1d.networks.folding import SIGNED, UNSIGNED, Plan, Tensor
 from r2plus1d.networks.graph import Node
-from r2plus1d.weights.onnx_operators import SIGNED, UNSIGNED, Tensor
 
 INT8, SCALE, ZERO_POINT = '/int8', '/scale', '/zero_point'
 QUANTIZED, DEQUANTIZED = '/quantized', '/dequantized'
@@ -26,16 +27,16 @@ class Quantization:
     Attributes:
         ranges: {value: (lowest, highest)} that 8 unsigned bits are to tell apart; 0 is one of
             the 256 numbers.
-        weights: {weights of a convolution: (int8 array, float32 array of a scale a filter)}.
+        weights: {weights of a convolution: (int8 array, float32 array of one scale per filter)}.
         biases: {bias: float32 array}, with the mean error of the quantized weights taken out.
     """
 
-    ranges: dict
-    weights: dict
-    biases: dict
+    ranges: dict[str, tuple[float, float]]
+    weights: dict[str, tuple[np.ndarray, np.ndarray]]
+    biases: dict[str, np.ndarray]
 
     @property
-    def values(self):
+    def values(self) -> dict[str, np.ndarray]:
         """{initializer: array} of them all."""
         values = dict(self.biases)
         for name, (low, high) in self.ranges.items():
@@ -47,23 +48,7 @@ class Quantization:
         return values
 
 
-def quantized_values(proto, plan):
-    """Return the names of the values of a Plan that a ModelProto's graph quantizes.
-
-    Raises:
-        InputError: it quantizes something else.
-    """
-    found = {
-        name for node in proto.graph.node if node.op_type == 'QuantizeLinear'
-        for name in node.input[:1]
-    }  # fmt: skip
-    unknown = found - {'data', *(node.output for node in plan.nodes)}
-    if unknown:
-        raise InputError(f'it quantizes {min(map(repr, unknown))}, which is not of the network')
-    return found
-
-
-def add(plan, quantized):
+def add(plan: Plan, quantized: Iterable[str]) -> Plan:
     """Return the Plan of the same network with quantizers behind the values `quantized`."""
     quantized, nodes, kinds = set(quantized), [], dict(plan.initializers)
     in_8_bits = set(quantized)
@@ -88,7 +73,7 @@ def add(plan, quantized):
     )
 
 
-def require_scales(values):
+def require_scales(values: Mapping[str, np.ndarray]) -> None:
     """Raise InputError unless all scales of {initializer: array} are above zero."""
     for name, array in values.items():
         if name.endswith(SCALE) and not (array > 0).all():

@@ -4,59 +4,32 @@ Such a file holds one of the networks of models.network under the blob names of 
 in its metadata which one it is and what it is to be given.
 """
 
-import dataclasses
 import math
 import pathlib
 import warnings
-from typing import Optional
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
 from r2plus1d.errors import InputError
-from r2plus1d.networks import int8
+from r2plus1d.networks import folding, int8
 from r2plus1d.networks.cost import parameter_shapes
-from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import complete_file
-from r2plus1d.weights import card, onnx_operators
+from r2plus1d.weights import card, onnx_model, onnx_operators
 from r2plus1d.weights.files import require_weight_file
 from r2plus1d.weights.match import match_parameters
+from r2plus1d.weights.onnx_model import OnnxModel, Source, plan_of
 
 MAX_BYTES = (1 << 31) - 1  # of one message, says protobuf
 ROOM = 1 << 24  # for all but the weights
 LONGEST_FAULT = 400  # in a message; parts of it may come from the file
 
 describe = card.describe
-require_blobs = onnx_operators.require_blobs
-
-
-@dataclasses.dataclass(frozen=True)
-class OnnxModel:
-    """An ONNX file that `export` made.
-
-    Attributes:
-        path: of the file.
-        network: models.network.Network.
-        input: what the network is to be given, None if the file does not say.
-        outputs: names of the blobs that it gives.
-        class_names: tuple of num_labels texts, or None.
-        batch_norm_folded: whether convolutions have taken in their batch norms.
-        is_int8: whether its convolutions compute in 8 bits.
-        metadata: {key: text}, all that the file says of itself.
-        proto: onnx.ModelProto, built anew from the file's numbers, of no other operators than ours.
-    """
-
-    path: pathlib.Path
-    network: Network
-    input: Optional[Input]
-    outputs: tuple
-    class_names: tuple
-    batch_norm_folded: bool
-    is_int8: bool
-    metadata: dict
-    proto: onnx.ModelProto = dataclasses.field(repr=False)
+require_blobs = folding.require_blobs
+require_outputs, require_precision = onnx_model.require_outputs, onnx_model.require_precision
 
 
 def export(network, parameters, outputs, *, fold_batch_norm=True, metadata=None):
@@ -80,56 +53,31 @@ def export(network, parameters, outputs, *, fold_batch_norm=True, metadata=None)
         InputError: an output that the network does not have, parameters that do not fit, metadata
             that `read` would refuse, more than 2 GB.
     """
-    plan = onnx_operators.plan(network, tuple(outputs), fold_batch_norm=fold_batch_norm)
+    plan = folding.plan(network, tuple(outputs), fold_batch_norm=fold_batch_norm)
     added = card.of_network(network, batch_norm_folded=fold_batch_norm)
     metadata = {**(metadata or {}), **added}
     card.network_of(metadata)
     card.clips_and_names(network, metadata)
     _require_size(plan)
     fitted = match_parameters(parameters, parameter_shapes(network), source='parameters')
-    values = onnx_operators.initial_values(plan, fitted)
+    values = folding.initial_values(plan, fitted)
     return onnx_operators.assemble(network, plan, values, dict(sorted(metadata.items())))
 
 
-def graph_of(network, source, outputs):
+def graph_of(network: Network, source: Source, outputs: Sequence[str]) -> onnx.ModelProto:
     """Return an onnx.ModelProto of `network` that gives the blobs `outputs`, in their order.
 
+    It is made for an engine: it says nothing of itself, so that `read` would not take it.
+
     Args:
-        source: parameters {blob: array} as load_parameters returns, or an OnnxModel of the network.
+        source: as plan_of takes it.
 
     Raises:
-        InputError: an output that the network does not have, or that the file does not give.
+        InputError: as plan_of; more than 2 GB.
     """
-    if not isinstance(source, OnnxModel):
-        return export(network, source, outputs)
-    assert source.network == network, source.network
-    require_outputs(source, outputs)
-    proto = onnx.ModelProto()
-    proto.CopyFrom(source.proto)
-    given = {value.name: value for value in source.proto.graph.output}
-    del proto.graph.output[:]
-    proto.graph.output.extend(given[name] for name in outputs)
-    return proto
-
-
-def require_outputs(model, outputs):
-    """Raise InputError unless the file of an OnnxModel gives the blobs `outputs`."""
-    missing = [name for name in outputs if name not in model.outputs]
-    if missing:
-        raise InputError(
-            f'{model.path} gives {", ".join(model.outputs)}, not {", ".join(missing)}; '
-            f'tools/{"quantize" if model.is_int8 else "export_onnx"}.py --features=... makes one '
-            'that does'
-        )
-
-
-def require_precision(source, precision):
-    """Raise InputError unless what `graph_of` takes computes in 8 bits just when that is asked."""
-    is_int8 = isinstance(source, OnnxModel) and source.is_int8
-    if is_int8 and precision != 'int8':
-        raise InputError(f'precision is {precision}, and {source.path} computes in int8')
-    if precision == 'int8' and not is_int8:
-        raise InputError('precision is int8, which needs an .onnx file that tools/quantize.py made')
+    plan, values = plan_of(network, source, outputs)
+    _require_size(plan)
+    return onnx_operators.assemble(network, plan, values, {})
 
 
 def save(model, path):
@@ -163,14 +111,13 @@ def _read(path):
     _require_our_operators(proto)
     network, folded = card.network_of(metadata)
     outputs = tuple(value.name for value in proto.graph.output)
-    plan = onnx_operators.plan(network, outputs, fold_batch_norm=folded)
-    quantized = int8.quantized_values(proto, plan)
+    plan = folding.plan(network, outputs, fold_batch_norm=folded)
+    quantized = _quantized_values(proto, plan)
     if quantized:
         plan = int8.add(plan, quantized)
     values = _initializers(proto, plan)
     int8.require_scales(values)
-    rebuilt = onnx_operators.assemble(network, plan, values, metadata)
-    if proto != rebuilt:
+    if proto != onnx_operators.assemble(network, plan, values, metadata):
         raise InputError(f'its graph is not the one that is exported of {network.name}')
     given, class_names = card.clips_and_names(network, metadata)
     return OnnxModel(
@@ -182,7 +129,8 @@ def _read(path):
         batch_norm_folded=folded,
         is_int8=bool(quantized),
         metadata=metadata,
-        proto=rebuilt,
+        plan=plan,
+        values=values,
     )
 
 
@@ -225,6 +173,18 @@ def _require_our_operators(proto):
     kinds = {node.op_type for node in proto.graph.node} - ours
     if kinds:
         raise InputError(f'operators {", ".join(sorted(map(repr, kinds)))} are not of our networks')
+
+
+def _quantized_values(proto, plan):
+    """The names of the values of a Plan that a file's graph quantizes."""
+    found = {
+        name for node in proto.graph.node if node.op_type == 'QuantizeLinear'
+        for name in node.input[:1]
+    }  # fmt: skip
+    unknown = found - {'data', *(node.output for node in plan.nodes)}
+    if unknown:
+        raise InputError(f'it quantizes {min(map(repr, unknown))}, which is not of the network')
+    return found
 
 
 def _initializers(proto, plan):

@@ -1,154 +1,15 @@
 """ONNX models of the networks' graphs: which operators, and what their initializers hold."""
 
-import dataclasses
-from typing import NamedTuple
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from r2plus1d.errors import InputError
-from r2plus1d.networks import graph
+from r2plus1d.networks.folding import FLOAT, SIGNED, UNSIGNED
 
 PRODUCER = 'r2plus1d'
 OPSET, IR_VERSION = 13, 7  # the oldest that have all we need, for the sake of old readers
 BATCH = 'N'
-FOLDED = '/folded'
-FLOAT, SIGNED, UNSIGNED = '<f4', '|i1', '|u1'  # dtypes of initializers
 TYPES = {FLOAT: TensorProto.FLOAT, SIGNED: TensorProto.INT8, UNSIGNED: TensorProto.UINT8}
-
-
-class Tensor(NamedTuple):
-    """What an initializer is: its shape and one of TYPES."""
-
-    shape: tuple
-    dtype: str = FLOAT
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What an ONNX model of a network computes.
-
-    Attributes:
-        nodes: of models.graph, only those that the outputs need; a convolution that has taken in
-            its batch norm is one Conv with a bias, whose parameters' names end in FOLDED.
-        folds: {name of the folded weights: (Conv, SpatialBN)}, as they were.
-        initializers: {name: Tensor}, in the order of the file.
-        outputs: {blob: shape of one clip}.
-    """
-
-    nodes: tuple
-    folds: dict
-    initializers: dict
-    outputs: dict
-
-
-def plan(network, outputs, *, fold_batch_norm):
-    """Return the Plan of an ONNX model of `network` that gives the blobs `outputs`.
-
-    Raises:
-        InputError: no outputs, one twice, one that the network does not have.
-    """
-    require_blobs(network, outputs)
-    traced = graph.trace(network)
-    if '/' in network.logits:
-        raise InputError(f'pred_layer_name is {network.logits}; only the engine caffe2 takes a /')
-    nodes = _needed(traced.nodes, outputs)
-    folds = _folds(nodes, outputs) if fold_batch_norm else {}
-    nodes = _folded(nodes, folds)
-    shapes = dict(traced.parameters)
-    for weight, (conv, _) in folds.items():
-        shapes[weight] = shapes[conv.parameters[0]]
-        shapes[_bias_of(weight)] = shapes[weight][:1]
-    return Plan(
-        nodes,
-        folds,
-        {name: Tensor(shapes[name]) for node in nodes for name in node.parameters},
-        {name: traced.shapes[name] for name in outputs},
-    )
-
-
-def require_blobs(network, outputs):
-    """Raise InputError unless `outputs` are different blobs that the network makes."""
-    made = {node.blob for node in graph.trace(network).nodes}
-    unknown = [name for name in outputs if name not in made]
-    if unknown or not outputs:
-        asked = ', '.join(map(str, unknown)) or 'nothing'
-        raise InputError(
-            f'features asks for {asked}, which {network.name} does not have; tools/show_net.py '
-            'lists what it has'
-        )
-    if len(set(outputs)) < len(outputs):
-        raise InputError(f'features names a blob twice: {",".join(outputs)}')
-
-
-def _needed(nodes, outputs):
-    """The nodes that lead to `outputs`."""
-    wanted, chosen = set(outputs), []
-    for node in reversed(nodes):
-        if node.output in wanted:
-            wanted.update(node.inputs)
-            chosen.append(node)
-    return tuple(reversed(chosen))
-
-
-def _folds(nodes, outputs):
-    """The convolutions that only their batch norm reads: {name of the new weights: both}."""
-    makers = {node.output: node for node in nodes}
-    folds = {}
-    for norm in nodes:
-        conv = makers.get(norm.inputs[0])
-        if norm.kind != 'SpatialBN' or conv.kind != 'Conv' or conv.output in outputs:
-            continue
-        assert [conv.output in node.inputs for node in nodes].count(True) == 1, conv.output
-        folds[conv.parameters[0] + FOLDED] = conv, norm
-    return folds
-
-
-def _folded(nodes, folds):
-    """`nodes` with one convolution in the place of each of the pairs of `folds`."""
-    gone = {conv.output for conv, _ in folds.values()}
-    merged = {
-        norm.output: dataclasses.replace(
-            conv, output=norm.output, blob=norm.blob, parameters=(weight, _bias_of(weight))
-        )
-        for weight, (conv, norm) in folds.items()
-    }
-    return tuple(merged.get(node.output, node) for node in nodes if node.output not in gone)
-
-
-def _bias_of(weight):
-    return f'{weight}_bias'
-
-
-def initial_values(plan, parameters):
-    """Return {name: float32 array} of the plan's initializers from the network's parameters.
-
-    Raises:
-        InputError: a batch norm that divides by zero or overflows.
-    """
-    values = dict(parameters)
-    for weight, (conv, norm) in plan.folds.items():
-        values[weight], values[_bias_of(weight)] = _fold(conv, norm, parameters)
-    return {name: values[name] for name in plan.initializers}
-
-
-def _fold(conv, norm, parameters):
-    """Weights and bias that do what the convolution and the norm do, by way of float64."""
-    weight, *bias = (parameters[name].astype(np.float64) for name in conv.parameters)
-    scale, shift, mean, variance = (parameters[n].astype(np.float64) for n in norm.parameters)
-    # As float32: it is with this epsilon that every other engine normalizes.
-    deviation = np.sqrt(np.maximum(variance + np.float32(norm.epsilon), 0))
-    with np.errstate(all='ignore'):
-        factor = scale / deviation
-        weight = (weight * factor[:, None, None, None, None]).astype(np.float32)
-        bias = ((sum(bias) - mean) * factor + shift).astype(np.float32)
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise InputError(
-            f'{norm.parameters[3]}: the smallest variance is {variance.min():g}; this batch norm '
-            'cannot be folded (tools/export_onnx.py --fold_batch_norm=0 leaves it as it is)'
-        )
-    return weight, bias
 
 
 def assemble(network, plan, values, metadata):
@@ -243,7 +104,7 @@ OPERATORS = {
     'SoftmaxWithLoss': _same('Softmax', axis=1),
     'ElementwiseLinear': _elementwise_linear,
     'Sigmoid': _same('Sigmoid'),
-    # Those that onnx_int8 adds
+    # Those that networks.int8 adds
     'Quantize': _same('QuantizeLinear'),
     'Dequantize': _same('DequantizeLinear'),
     'DequantizeWeights': _same('DequantizeLinear', axis=0),

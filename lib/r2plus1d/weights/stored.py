@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -19,9 +19,7 @@ from r2plus1d.weights import download
 from r2plus1d.weights.files import read_weights
 from r2plus1d.weights.infer import infer
 from r2plus1d.weights.match import match_parameters
-
-if TYPE_CHECKING:
-    from r2plus1d.weights.onnx_file import OnnxModel
+from r2plus1d.weights.onnx_model import OnnxModel
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class Stored:
     Attributes:
         path: of the file.
         blobs: {name: array}, empty for an .onnx file.
-        onnx: weights.onnx_file.OnnxModel, or None.
+        onnx: weights.onnx_model.OnnxModel, or None.
         network: {field of Network: value}, what the file decides.
         input: what the network is to be given, or None where the file does not say.
         class_names: tuple of num_labels texts, or None.
@@ -45,7 +43,7 @@ class Stored:
 
     path: pathlib.Path
     blobs: Mapping[str, np.ndarray] = dataclasses.field(repr=False)
-    onnx: Optional['OnnxModel']
+    onnx: Optional[OnnxModel]
     network: Mapping[str, object]
     input: Optional[Input] = None
     class_names: Optional[tuple[str, ...]] = None

@@ -6,8 +6,10 @@ from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
 from r2plus1d.errors import InputError
+from r2plus1d.networks import folding
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
 from r2plus1d.weights import onnx_file
+from r2plus1d.weights.onnx_model import require_precision
 
 # With int8, of what is not computed in 8 bits
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
@@ -38,7 +40,7 @@ class OpenVinoEngine:
         self._core = openvino.Core()
         self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
         _require_precision(self._core, settings.precision)
-        onnx_file.require_blobs(network, self.outputs)
+        folding.require_blobs(network, self.outputs)
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
         self._properties = _properties(settings, len(devices.ids))
@@ -52,8 +54,8 @@ class OpenVinoEngine:
         self._compiled.clear()
 
     def load(self, weights):
-        """Take parameters {blob: array}, or an onnx_file.OnnxModel."""
-        onnx_file.require_precision(weights, self.precision)
+        """Take parameters {blob: array}, or an OnnxModel."""
+        require_precision(weights, self.precision)
         self._serialized = onnx_file.graph_of(
             self.network, weights, self.outputs
         ).SerializeToString()

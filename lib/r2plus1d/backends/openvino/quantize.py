@@ -12,7 +12,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from r2plus1d.errors import InputError
-from r2plus1d.networks import int8
+from r2plus1d.networks import folding, int8
 from r2plus1d.networks.input import normalize_rgb
 from r2plus1d.networks.int8 import LEVELS, Quantization
 from r2plus1d.weights import onnx_file, onnx_operators
@@ -55,7 +55,7 @@ def quantize(network, parameters, clips, outputs, *, metadata=None):
     metadata = {**(metadata or {}), 'calibration': f'{_version()}, {len(rows)} clips'}
     model = onnx_file.export(network, parameters, outputs, metadata=metadata)
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    plan = onnx_operators.plan(network, tuple(outputs), fold_batch_norm=True)
+    plan = folding.plan(network, tuple(outputs), fold_batch_norm=True)
     found = _found(_calibrated(model, network, rows), plan)
     return onnx_operators.assemble(
         network,

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from r2plus1d.backends.installed import has, require_onnx
+from r2plus1d.backends.installed import has
 from r2plus1d.errors import InputError
 from r2plus1d.model import Model
+from r2plus1d.weights.onnx_model import plan_of
 
 
 def to_module(model: Model) -> Any:
@@ -17,11 +18,9 @@ def to_module(model: Model) -> Any:
         raise InputError('to_torch needs PyTorch 2, which is not installed here')
     if model.onnx is not None and model.onnx.is_int8:
         raise InputError(f'{model.onnx.path} computes in 8 bits, which PyTorch does not run')
-    require_onnx()
-    from r2plus1d.backends.pytorch.module import GraphModule
-    from r2plus1d.weights import onnx_file
+    from r2plus1d.backends.pytorch.module import PlanModule
 
     network = model.network
     blobs = (network.prediction, network.logits, 'fc7' if network.is_c3d else 'final_avg')
     outputs = blobs if model.onnx is None else model.onnx.outputs
-    return GraphModule(onnx_file.graph_of(network, model.onnx or model.parameters, outputs)).eval()
+    return PlanModule(*plan_of(network, model.onnx or model.parameters, outputs)).eval()

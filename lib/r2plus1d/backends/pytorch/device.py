@@ -1,4 +1,4 @@
-"""One device of PyTorch's: clips in, rows out. Imports PyTorch: torch.require says if it can be."""
+"""One device of PyTorch's: clips in, rows out. It imports PyTorch."""
 
 import collections
 import contextlib
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from r2plus1d.backends.pytorch.module import GraphModule
+from r2plus1d.backends.pytorch.module import PlanModule
 from r2plus1d.errors import BackendError, InputError
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
 
@@ -100,10 +100,10 @@ class CpuDevice:
             for v in (RGB_MEAN, inverse)
         )
 
-    def load(self, model):
-        """Take the weights and the graph of an onnx.ModelProto."""
+    def load(self, plan, values):
+        """Take a Plan and {name: array} of its initializers."""
         with self._memory_for('the weights'):
-            self._module = GraphModule(model, self._dtype).to(self._device)
+            self._module = PlanModule(plan, values, self._dtype).to(self._device)
 
     def wait(self):
         """Return when the weights are there."""

@@ -1,19 +1,19 @@
-"""PyTorch 2 as an engine: the exported ONNX graph on CPUs and on today's GPUs, without Caffe2."""
+"""PyTorch 2 as an engine, on CPUs and on today's GPUs, without Caffe2."""
 
 import contextlib
 
 import numpy as np
 
 from r2plus1d.backends import choose
-from r2plus1d.backends.installed import require_onnx
+from r2plus1d.networks import folding
+from r2plus1d.weights.onnx_model import plan_of, require_precision
 
 AHEAD = 3  # chunks on their way through one device: one is computed, one copied to it, one waits
 
 
 def require():
-    """Raise InputError unless PyTorch 2 and the package onnx are installed."""
+    """Raise InputError unless PyTorch 2 is installed."""
     choose.require('torch')
-    require_onnx()
 
 
 class TorchEngine:
@@ -44,10 +44,9 @@ class TorchEngine:
     def __init__(self, network, *, devices, outputs, precision='fp32', threads=0):
         require()
         from r2plus1d.backends.pytorch import device, worker
-        from r2plus1d.weights import onnx_file
 
         self.network, self.outputs, self.precision = network, tuple(outputs), precision
-        onnx_file.require_blobs(network, self.outputs)
+        folding.require_blobs(network, self.outputs)
         device.require(devices, precision)
         self._chunk = device.clips_a_run(network, devices.kind)
         self._devices = worker.open_devices(
@@ -65,19 +64,17 @@ class TorchEngine:
 
         Args:
             weights: parameters {blob: array}, complete, as weights.load returns; or an
-                engines.onnx.OnnxModel of the same network.
+                OnnxModel of the same network.
 
         Raises:
             InputError: a file without one of the outputs.
             BackendError: a device without enough memory.
         """
-        from r2plus1d.weights import onnx_file
-
-        onnx_file.require_precision(weights, self.precision)
-        model = onnx_file.graph_of(self.network, weights, self.outputs)
+        require_precision(weights, self.precision)
+        plan, values = plan_of(self.network, weights, self.outputs)
         with self._closed_on_failure():
             for device in self._devices:
-                device.load(model)
+                device.load(plan, values)
             for device in self._devices:
                 device.wait()
 

@@ -1,4 +1,4 @@
-"""PyTorch's devices in processes of their own. Imports PyTorch: torch.require says if it can be."""
+"""PyTorch's devices in processes of their own. It imports PyTorch."""
 
 import contextlib
 import math
@@ -11,7 +11,6 @@ import signal
 import traceback
 
 import numpy as np
-import onnx
 import torch
 
 from r2plus1d.backends.pytorch.device import open_device
@@ -43,7 +42,7 @@ def open_devices(network, devices, *, precision, clips, ahead, threads=0):
 
 
 class WorkerDevice:
-    """Has the methods of torch_device.CpuDevice; another process does the work.
+    """Has the methods of device.CpuDevice; another process does the work.
 
     Clips go there through shared memory, rows come back through a pipe. The process ends when the
     pipe is closed, which the end of this process does too, however it comes.
@@ -76,8 +75,8 @@ class WorkerDevice:
         """Of the process."""
         return self._process.pid
 
-    def load(self, model):
-        self._send('load', model.SerializeToString())
+    def load(self, plan, values):
+        self._send('load', plan, values)
 
     def wait(self):
         self._receive()
@@ -181,5 +180,5 @@ def _answer(pipe, memory, device):
             device.submit(_view(memory, offset, shape, dtype))
             under_way += 1
         else:
-            device.load(onnx.ModelProto.FromString(*content))
+            device.load(*content)
             pipe.send(('done', None))
