@@ -186,7 +186,7 @@ def test_a_checkpoint_holds_everything(tmp_path):
     with training_net() as net:
         for _ in range(2):
             net.step(DATA, LABEL, RATE)
-        checkpoints.save(path, net, 2)
+        net.save(path, 2)
         losses = [net.step(DATA, LABEL, RATE)[0] for _ in range(2)]
         end = net.get(net.parameter_names)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
@@ -207,7 +207,7 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
     path = tmp_path / 'x_1.mdl'
     with training_net() as net:
         net.step(DATA, LABEL, RATE)
-        checkpoints.save(path, net, 1)
+        net.save(path, 1)
         parameters = net.get(net.parameter_names)
     loaded = load_parameters(path, 'minidb', NETWORK)
     for name, array in parameters.items():
@@ -228,7 +228,7 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
 def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
     with training_net() as net:
-        checkpoints.save(path, net, 1)
+        net.save(path, 1)
         content = path.read_bytes()
 
         def cut(descriptor):
@@ -236,10 +236,10 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatc
 
         monkeypatch.setattr(os, 'fsync', cut)
         with pytest.raises(KeyboardInterrupt):
-            checkpoints.save(path, net, 2)
+            net.save(path, 2)
         assert path.read_bytes() == content
         monkeypatch.undo()
-        checkpoints.save(path, net, 3)  # what was left is no obstacle
+        net.save(path, 3)  # what was left is no obstacle
         assert checkpoints.restore(path, net) == 3
 
 
@@ -249,7 +249,7 @@ sys.path.insert(0, {tests!r})
 import test_training as t
 with t.training_net() as net:
     for iteration in range(1, 10**6):
-        t.checkpoints.save(sys.argv[1], net, iteration)
+        net.save(sys.argv[1], iteration)
         print(iteration, flush=True)
 """
 
@@ -272,13 +272,13 @@ def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_stays(tmp_path):
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_stays(tmp_path):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
     with training_net() as net:
-        checkpoints.save(path, net, 1)
+        net.save(path, 1)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         try:
             with pytest.raises(InputError, match='1.mdl cannot be written .* MB free'):
-                checkpoints.save(path, net, 2)
+                net.save(path, 2)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, handler)
@@ -291,7 +291,7 @@ def test_a_checkpoint_of_a_deeper_network_is_refused(tmp_path):
     shallower = dataclasses.replace(deeper, depth=16)
     path = tmp_path / 'r2d_w0.0625_1.mdl'
     with training_net(network=deeper) as net:
-        checkpoints.save(path, net, 1)
+        net.save(path, 1)
     with training_net(network=shallower) as net:
         with pytest.raises(InputError, match='another network: it has comp_'):
             checkpoints.restore(path, net)

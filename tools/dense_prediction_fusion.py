@@ -98,7 +98,9 @@ def report_accuracies(sides, args):
     if len(shares) > 1:
         print(f'Best: alpha {best:g}, {sides.fuse(best)}')
     if args.plot:
-        fusion.plot(args.plot, shares)
+        from r2plus1d.pictures.plots import plot_alphas  # needs matplotlib
+
+        plot_alphas(args.plot, shares)
     return best
 
 

@@ -9,8 +9,7 @@ import dataclasses
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.predictions import TOP_K, VideoScores
-from r2plus1d.results.complete import complete_file
+from r2plus1d.evaluation.predictions import VideoScores
 
 SWEEP = tuple(i / 20 for i in range(21))
 
@@ -94,22 +93,3 @@ def best(shares):
         shares: dict from alpha to (top-1, top-5).
     """
     return max(sorted(shares), key=lambda alpha: shares[alpha][0])
-
-
-def plot(path, shares):
-    """Draw top-1 and top-5 accuracy over alpha into a PNG, which appears when it is complete.
-
-    Args:
-        shares: dict from alpha to (top-1, top-5), ascending.
-    """
-    from matplotlib.figure import Figure  # its own canvas, so no screen is needed
-
-    figure = Figure(figsize=(5, 3.5), constrained_layout=True)
-    axis = figure.subplots()
-    for label, values in zip(('top 1', f'top {TOP_K}'), zip(*shares.values())):
-        axis.plot(list(shares), values, marker='.', label=label)
-    axis.set(xlabel='alpha', ylabel='video accuracy', ylim=(0, 1.02))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    with complete_file(path) as file:
-        figure.savefig(file, dpi=100, format='png')

@@ -1,12 +1,14 @@
-"""A picture of a training log: loss, accuracy and learning rate over the epochs."""
+"""Plots: of a training log over its epochs, of a fusion over its weight."""
 
 import csv
 import pathlib
+from collections.abc import Mapping
 
 from matplotlib.figure import Figure  # its own canvas, so no screen is needed
 from matplotlib.ticker import MaxNLocator
 
-from r2plus1d.results.complete import complete_file
+from r2plus1d.evaluation.predictions import TOP_K
+from r2plus1d.results.complete import AnyPath, complete_file
 
 PANELS = (
     ('loss', False, (('train_loss', 'train'),)),
@@ -18,7 +20,7 @@ PANELS = (
 )  # fmt: skip
 
 
-def plot_log(log_path, picture_path):
+def plot_log(log_path: AnyPath, picture_path: AnyPath) -> None:
     """Draw the CSV that train.train writes into a PNG."""
     with pathlib.Path(log_path).open(newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
@@ -34,4 +36,21 @@ def plot_log(log_path, picture_path):
             axis.set_ylim(0, 1)
             axis.legend()
     with complete_file(picture_path) as file:
+        figure.savefig(file, dpi=100, format='png')
+
+
+def plot_alphas(path: AnyPath, shares: Mapping[float, tuple[float, float]]) -> None:
+    """Draw top-1 and top-5 accuracy of a fusion over alpha into a PNG.
+
+    Args:
+        shares: {alpha: (top-1, top-5)}, ascending.
+    """
+    figure = Figure(figsize=(5, 3.5), constrained_layout=True)
+    axis = figure.subplots()
+    for label, values in zip(('top 1', f'top {TOP_K}'), zip(*shares.values())):
+        axis.plot(list(shares), values, marker='.', label=label)
+    axis.set(xlabel='alpha', ylabel='video accuracy', ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    with complete_file(path) as file:
         figure.savefig(file, dpi=100, format='png')

@@ -3,23 +3,13 @@
 import logging
 import pathlib
 import re
-import shutil
 
-import numpy as np
-from caffe2.python import core, workspace
-from caffe2.python.predictor import predictor_exporter, serde
-from caffe2.python.predictor_constants import predictor_constants
-
-from r2plus1d.backends.caffe2 import layers
-from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.errors import InputError
-from r2plus1d.results.complete import complete_path
-from r2plus1d.weights.files import read_minidb
+from r2plus1d.weights.files import ITERATION, read_minidb
 
 log = logging.getLogger(__name__)
 
 EPOCH = re.compile(r'_(\d+)\.mdl$')
-ITERATION = 'training_iteration'  # blob of the number of iterations done
 
 
 def checkpoint_path(folder, network, epoch):
@@ -48,54 +38,8 @@ def epoch_of(path):
     return int(match.group(1)) if match else None
 
 
-def save(path, net, iteration):
-    """Write parameters, momenta and the iteration; the file appears only when complete.
-
-    Args:
-        net: TrainingNet.
-        iteration: number of iterations done.
-    """
-    path = pathlib.Path(path)
-    scope = net.replicas.scopes[0]
-    parameters = [scope + name for name in net.parameter_names]
-    solver = [scope + name for name in net.momentum_names]
-    with net.replicas.workspace(), complete_path(path) as partial:
-        partial.unlink(missing_ok=True)  # Save adds to a minidb that is there
-        workspace.FeedBlob(scope + ITERATION, np.array([iteration], np.int64))
-        meta = predictor_exporter.get_meta_net_def(_export(net, scope, parameters))
-        name = predictor_constants.META_NET_DEF
-        workspace.FeedBlob(name, serde.serialize_protobuf_struct(meta))
-        blobs = [name, *parameters, *solver, scope + ITERATION]
-        save_op = core.CreateOperator(
-            'Save', blobs, [], absolute_path=1, db=str(partial.resolve()), db_type='minidb'
-        )
-        try:
-            workspace.RunOperatorOnce(save_op)
-        except RuntimeError:
-            free = shutil.disk_usage(path.parent).free / 1e6
-            raise InputError(f'{path} cannot be written ({free:.0f} MB free)') from None
-
-
-def _export(net, scope, parameters):
-    """What Caffe2's predictor needs to know: the inference net, its inputs and outputs."""
-    model = layers.new_model(f'{net.network.name}_predict', init_params=False)
-    with core.NameScope(scope.rstrip('/')):
-        build(model, net.network)
-    return predictor_exporter.PredictorExportMeta(
-        predict_net=model.net,
-        parameters=parameters,
-        inputs=[f'{scope}data', f'{scope}label'],
-        outputs=[scope + net.network.prediction],
-        shapes={
-            f'{scope}data': [1, *net.network.data_shape],
-            f'{scope}label': [1, *net.network.label_shape],
-            scope + net.network.prediction: [1, net.network.num_labels],
-        },
-    )
-
-
 def restore(path, net):
-    """Give a TrainingNet everything that `save` wrote; returns the iterations done.
+    """Give a net everything that its `save` wrote; returns the iterations done.
 
     Raises:
         InputError: a file that is no checkpoint of this network.

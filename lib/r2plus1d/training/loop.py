@@ -93,7 +93,7 @@ def train(net, data, schedule, settings, *, first_epoch, test=None):
                 continue
             _require_finite(net, settings, epoch + 1)
             path = checkpoints.checkpoint_path(settings.folder, net.network, epoch + 1)
-            checkpoints.save(path, net, (epoch + 1) * schedule.iterations)
+            net.save(path, (epoch + 1) * schedule.iterations)
             shares = _tested(net, test)
             _append(log_path, _log_row(epoch + 1, totals, shares, seconds, schedule))
             described = _described(totals, shares)

@@ -24,6 +24,7 @@ Path = Union[str, pathlib.Path]
 DB_TYPES = ('pickle', 'minidb')
 NESTED = ('blobs', 'state_dict')  # where a pickle may keep its arrays
 PREFIX = re.compile(r'^(?:(?:gpu|cpu)_(\d+)/|module\.)')
+ITERATION = 'training_iteration'  # blob of the number of iterations done, of a checkpoint
 SOLVER_BLOB = re.compile(r'_momentum$|^training_iteration$')
 
 

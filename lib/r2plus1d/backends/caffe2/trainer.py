@@ -3,7 +3,7 @@
 import numpy as np
 from caffe2.python import brew, workspace
 
-from r2plus1d.backends.caffe2 import layers
+from r2plus1d.backends.caffe2 import layers, predictor
 from r2plus1d.backends.caffe2.layers import build
 from r2plus1d.backends.caffe2.replicas import Replicas
 
@@ -23,13 +23,14 @@ class TrainingNet:
         meet: a function that returns how several machines find each other, as
             data_parallel_model takes it, or None for one machine.
         use_cudnn, cudnn_workspace_limit_mb: cuDNN on GPUs and the memory that it may use.
+        card: {key: text} that files say of the network, see weights.card; None for nothing.
     """
 
     def __init__(
         self, network, *, devices, weight_decay, seed=0, meet=None, use_cudnn=True,
-        cudnn_workspace_limit_mb=64,
+        cudnn_workspace_limit_mb=64, card=None,
     ):  # fmt: skip
-        self.network, self.replicas = network, Replicas(devices)
+        self.network, self.replicas, self.card = network, Replicas(devices), card
         self.model = layers.new_model(
             network.name, use_cudnn=use_cudnn, cudnn_workspace_limit_mb=cudnn_workspace_limit_mb
         )
@@ -73,6 +74,10 @@ class TrainingNet:
     def set(self, blobs):
         """Give {name: array} to every device."""
         self.replicas.set(blobs)
+
+    def save(self, path, iteration):
+        """Write parameters, momenta and the number of iterations done to a minidb, whole or not."""
+        predictor.save(path, self, iteration)
 
     def step(self, data, label, learning_rate):
         """Train on one batch, the same number of clips on each device.
