@@ -10,6 +10,7 @@ from typing import Callable, Union
 from r2plus1d.errors import InputError
 
 ONNX_SUFFIX = '.onnx'
+OLD_DB_TYPE = 'pickle'  # the default before weights were known by what they begin with
 
 
 class Given(set):
@@ -68,7 +69,10 @@ NO_RANDOM_CHOICE = Unread(
 C3D = Unread(
     'with model_name=c3d, which has dropout always', lambda a: a.model_name == 'c3d', 'model_name'
 )
-ONNX_FILE = Unread('with an .onnx file, which says itself what it is', lambda a: _has_onnx_file(a))
+ONNX_FILE = Unread(
+    'with an .onnx file, which says itself what it is',
+    lambda a: _has_onnx_file(a) and a.db_type != OLD_DB_TYPE,
+)
 CPU = Unread('on a CPU', lambda a: not (a.gpus or a.num_gpus))
 GPUS = Unread('on GPUs', lambda a: bool(a.gpus or a.num_gpus))
 NO_CUDNN = Unread('with use_cudnn=0', lambda a: not a.use_cudnn)
@@ -81,7 +85,9 @@ NO_TOP_K = Unread(
 )
 FIRST_FAILURE = Unread('with on_error=fail', lambda a: a.on_error == 'fail')
 NO_TESTS = Unread('without test_data: it is for the tests', lambda a: a.test_data is None)
-NO_PRETRAINED = Unread('without pretrained_model', lambda a: a.pretrained_model is None)
+NO_PRETRAINED = Unread(
+    'without pretrained_model', lambda a: a.pretrained_model is None and a.db_type != OLD_DB_TYPE
+)
 ONE_MACHINE = Unread('with num_shards=1', lambda a: a.num_shards == 1)
 CHECK = Unread('with check', lambda a: a.check)
 NO_DOWNLOAD = Unread('without download', lambda a: not a.download)
