@@ -1,6 +1,5 @@
 """Comparisons: one network in several precisions on the same videos, and several networks' runs."""
 
-import contextlib
 import csv
 import logging
 import math
@@ -87,13 +86,12 @@ def calibration_clips(source: DatabaseSource, count: int) -> list[np.ndarray]:
     """
     clips = []
     each = min(math.ceil(count / len(source)), source.settings.rows)
-    with contextlib.closing(source.samples()) as samples:
-        for number, sample in enumerate(samples):
-            if sample.failure:
-                log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
-                continue
-            rows = [(number + i) % source.settings.rows for i in range(each)]
-            clips.append(sample.clips.pixels[rows])
+    for number, sample in enumerate(source):
+        if sample.clips is None:
+            log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
+            continue
+        rows = [(number + i) % source.settings.rows for i in range(each)]
+        clips.append(sample.clips.pixels[rows])
     return clips
 
 

@@ -17,7 +17,11 @@ from r2plus1d.errors import InputError
 
 AnyPath = Union[str, pathlib.Path]
 
-CSV_FILE = {'newline': '', 'encoding': 'utf-8', 'errors': 'surrogateescape'}  # any path is written
+CSV_FILE: dict[str, Any] = {
+    'newline': '',
+    'encoding': 'utf-8',
+    'errors': 'surrogateescape',
+}  # any path is written
 
 
 @contextlib.contextmanager
