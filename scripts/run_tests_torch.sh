@@ -1,7 +1,7 @@
 #!/bin/sh
 # Tests everything that needs no Caffe2 with "$@" for pytest, in .venv-torch: the environment of
 # requirements-torch.txt and requirements-int8.txt, which it makes of Python 3.11 or 3.12, and makes
-# anew after a change.
+# anew after a change. The tests run in one process for each core, at most 8; -n in "$@" wins (-n 0 for --pdb).
 #   PYTHON  the Python to make it from; looked for otherwise
 set -eu
 
@@ -55,4 +55,4 @@ if [ "$(cat "$venv/torch.stamp" 2>/dev/null)" != "$stamp" ]; then
     pip install --no-deps --no-build-isolation --editable .
     printf '%s\n' "$stamp" >"$venv/torch.stamp"
 fi
-exec "$venv/bin/python" -m pytest "$@"
+exec "$venv/bin/python" -m pytest -n auto --maxprocesses=8 --dist=worksteal "$@"

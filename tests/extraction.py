@@ -1,19 +1,12 @@
 """What the tests of extraction share: a small network, and the tool in this process."""
 
-import contextlib
 import csv
-import importlib.util
-import io
-import logging
-import sys
-from typing import NamedTuple
 
 import numpy as np
 
-from conftest import ROOT
+import tool_here
 from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.backends.installed import has
-from r2plus1d.cli.main import run
 from r2plus1d.devices import Devices
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
@@ -34,44 +27,9 @@ FLAGS = (
 START = ClipSettings(length=8, decode_type='start')
 
 
-class Result(NamedTuple):
-    """What a tool left, as subprocess.CompletedProcess has it."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def run_here(*arguments):
-    """Run the tool as run does, but in this process: Caffe2 is there already."""
-    path = ROOT / TOOL
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    status, out, err = None, io.StringIO(), io.StringIO()
-    with (
-        _own_process_state([str(path), *map(str, arguments)]),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            run(tool.main)
-        except SystemExit as end:
-            status = end.code
-    return Result(status or 0, out.getvalue(), err.getvalue())
-
-
-@contextlib.contextmanager
-def _own_process_state(argv):
-    """What a process starts with: its arguments, and no handlers of logs."""
-    root, before = logging.getLogger(), sys.argv
-    handlers, level = root.handlers[:], root.level
-    root.handlers, sys.argv = [], argv
-    try:
-        yield
-    finally:
-        root.handlers, sys.argv = handlers, before
-        root.setLevel(level)
+    """Run the tool in this process."""
+    return tool_here.run_here(TOOL, *arguments)
 
 
 def save_weights(folder):

@@ -3,10 +3,19 @@
 import numpy as np
 from onnx import numpy_helper
 
-from onnx_models import run_openvino
+from onnx_models import TINY, run_openvino
 from r2plus1d.networks import folding, int8
+from r2plus1d.networks.network import Network
 from r2plus1d.weights import onnx_file as onnx_engine
 from r2plus1d.weights import onnx_operators
+
+NETWORKS = [
+    TINY,
+    Network('r2plus1d', 10, clip_length=8, num_labels=5, width=0.125),
+    Network('mc3', 10, clip_length=8, num_labels=5, width=0.125),
+    Network('r3d', 26, clip_length=8, num_labels=5, width=0.125),
+    Network('c3d', num_labels=5, width=0.0625),
+]
 
 
 def quantize(network, parameters, clips, outputs, metadata=None):
@@ -66,3 +75,7 @@ def precisions_of(model, network):
     }
     assert found
     return found
+
+
+def initializer(proto, name):
+    return next(t for t in proto.graph.initializer if t.name == name)

@@ -29,7 +29,7 @@ from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.read_clips import read_clips
 from r2plus1d.weights import safe_pickle
 from r2plus1d.weights.files import save_pickle
-from test_video_input import NOT_FLAGS, RENAMED, settings_of
+from video_input_cases import NOT_FLAGS, RENAMED, settings_of
 
 EVERYTHING = '--features=softmax,final_avg,label,video_id,start_frame'
 

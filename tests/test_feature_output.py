@@ -15,7 +15,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.features import publish
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.publish import FeatureOutput
-from test_feature_store import ARGUMENTS, FAILED, RECORDS, ROWS, entry, fill, open_store, values
+from store_rows import ARGUMENTS, FAILED, RECORDS, ROWS, entry, fill, open_store, values
 
 GOOD = [index for index in range(RECORDS) if index not in FAILED]
 KINDS = pytest.mark.parametrize('is_folder', [False, True], ids=['pickle', 'folder'])

@@ -10,12 +10,11 @@ from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
-from r2plus1d.networks.network import Network
 from r2plus1d.weights.files import save_pickle
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
-from int8_models import precisions_of, quantize  # noqa: E402
+from int8_models import NETWORKS, initializer, precisions_of, quantize  # noqa: E402
 from onnx_models import (  # noqa: E402
     TINY,
     clips_of,
@@ -32,13 +31,6 @@ needs_openvino = pytest.mark.skipif(not has('openvino'), reason='needs OpenVINO'
 
 OUTPUTS = ('softmax', 'final_avg')
 INT8 = EngineSettings('openvino', 'int8')
-NETWORKS = [
-    TINY,
-    Network('r2plus1d', 10, clip_length=8, num_labels=5, width=0.125),
-    Network('mc3', 10, clip_length=8, num_labels=5, width=0.125),
-    Network('r3d', 26, clip_length=8, num_labels=5, width=0.125),
-    Network('c3d', num_labels=5, width=0.0625),
-]
 
 
 @pytest.fixture(scope='module')
@@ -97,10 +89,6 @@ def test_a_file_is_read_as_it_was_written(model, file_of):
 def test_a_blob_that_the_file_does_not_give(model, file_of):
     with pytest.raises(InputError, match='not conv1; tools/quantize.py --features=... makes one'):
         onnx_engine.require_outputs(onnx_engine.read(file_of(model)), ['conv1'])
-
-
-def initializer(proto, name):
-    return next(t for t in proto.graph.initializer if t.name == name)
 
 
 def zero_scale(proto):

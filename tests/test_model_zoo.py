@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import http.server
-import importlib.util
 import io
 import json
 import logging
@@ -22,26 +21,12 @@ from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.published import FLOW, PUBLISHED, RGB, TABLE_2, Published
 from r2plus1d.weights import download
+from tool_here import run_here
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = Published(
     'small', 'R2D-10', 'r2d', 10, 8, RGB, 'nothing', 0, 0, 0, None, None, 'key'
 )  # fmt: skip
-
-
-@pytest.fixture
-def model_zoo(monkeypatch):
-    """The tool as a module, and a function that calls its main with arguments."""
-    spec = importlib.util.spec_from_file_location('model_zoo', ROOT / 'tools' / 'model_zoo.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def call(*arguments):
-        monkeypatch.setattr('sys.argv', ['model_zoo.py', *arguments])
-        return module.main()
-
-    module.call = call
-    return module
 
 
 # The tables
@@ -60,12 +45,12 @@ def test_28_of_28_rows_agree(run_tool):
         ({'architecture': 'r3d'}, '20.7 GLOPs published, 20.348 ours'),
     ],
 )
-def test_a_false_row_fails_the_check(model_zoo, monkeypatch, capsys, change, told):
+def test_a_false_row_fails_the_check(monkeypatch, change, told):
     monkeypatch.setattr(published, 'TABLE_2', (dataclasses.replace(TABLE_2[0], **change),))
-    assert model_zoo.call('--check') == FAILED
-    out = capsys.readouterr().out
-    assert told in out
-    assert out.endswith('3 of 4 rows agree\n')
+    done = run_here('tools/model_zoo.py', '--check')
+    assert done.returncode == FAILED
+    assert told in done.stdout
+    assert done.stdout.endswith('3 of 4 rows agree\n')
 
 
 def test_the_zoo_is_shown_in_120_columns(run_tool):

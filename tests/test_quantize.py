@@ -1,6 +1,6 @@
 """tools/quantize.py: calibration by NNCF, and the accuracies that it prints."""
 
-import importlib.util
+import importlib.metadata
 import re
 
 import numpy as np
@@ -16,16 +16,24 @@ from r2plus1d.weights.files import save_pickle
 
 pytest.importorskip('onnx', reason='needs ONNX')
 
-from int8_models import precisions_of  # noqa: E402
+from int8_models import NETWORKS, initializer, precisions_of  # noqa: E402
 from onnx_models import TINY, clips_of, distance, parameters_of, proto_of, run_openvino  # noqa: E402
 from r2plus1d.backends.openvino import quantize as quantization  # noqa: E402
 from r2plus1d.networks import folding  # noqa: E402
 from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
-from test_int8 import NETWORKS, initializer  # noqa: E402
 
-HAS_NNCF = importlib.util.find_spec('nncf') is not None
+
+def has_nncf():
+    """Whether NNCF is installed; it is not imported, which takes seconds."""
+    try:
+        importlib.metadata.version('nncf')
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 needs_nncf = pytest.mark.skipif(
-    not (HAS_NNCF and has('openvino')), reason='needs NNCF and OpenVINO'
+    not (has_nncf() and has('openvino')), reason='needs NNCF and OpenVINO'
 )
 FLAGS = ('--model_name=r2d', '--model_depth=10', '--clip_length_rgb=8', '--num_labels=5',
          '--width=0.0625', '--load_model_path=w.pkl')  # fmt: skip
@@ -197,7 +205,7 @@ def test_what_is_there_is_kept(quantize, tmp_path):
     assert (tmp_path / 'w_int8.onnx').read_text() == 'mine'
 
 
-@pytest.mark.skipif(HAS_NNCF, reason='NNCF is installed')
+@pytest.mark.skipif(has_nncf(), reason='NNCF is installed')
 def test_it_says_how_to_install_what_is_missing(quantize):
     done = quantize()
     assert done.returncode == 1

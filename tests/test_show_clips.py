@@ -6,7 +6,7 @@ import pytest
 
 from conftest import golden_cases
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
-from test_video_input import NOT_FLAGS, RENAMED, records_of
+from video_input_cases import NOT_FLAGS, RENAMED, records_of
 
 FLAGS = ('--clip_length_rgb=8', '--clip_per_video=2')
 

@@ -13,7 +13,7 @@ from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.read_clips import read_clips
 from r2plus1d.video.start_clips import Start, starting_clips
-from test_video_input import settings_of
+from video_input_cases import settings_of
 
 RGB = ClipSettings(length=8, rate=2, decode_type='start')
 FLOW = ClipSettings(length=8, decode_type='start', flow=FlowSettings(gap=1))

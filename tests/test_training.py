@@ -29,25 +29,18 @@ from shell_scripts import run_script
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
-from r2plus1d.backends.caffe2.trainer import TrainingNet  # noqa: E402
 from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
+from training_nets import DECAY, NETWORK, RATE, training_net  # noqa: E402
 
-NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=5, width=0.0625)
 DATA = np.random.default_rng(1).standard_normal((4, *NETWORK.data_shape)).astype(np.float32)
 LABEL = np.array([0, 1, 2, 3], np.int32)
-RATE, DECAY = 0.01, 0.005
 ROUNDING = 1e-4  # of values that a batch norm made, in float32
 FLAGS = (
     '--model_name=r2d', '--model_depth=10', '--width=0.0625', '--clip_length_rgb=8',
     '--num_labels=5', '--batch_size=4', '--epoch_size=8', '--base_learning_rate=0.01',
 )  # fmt: skip
 SMALL = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
-
-
-def training_net(replicas=1, network=NETWORK, seed=0):
-    devices = Devices('cpu', tuple(range(replicas)))
-    return TrainingNet(network, devices=devices, weight_decay=DECAY, seed=seed)
 
 
 def relative(a, b):
@@ -246,8 +239,9 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatc
 WRITES_CHECKPOINTS = """
 import sys
 sys.path.insert(0, {tests!r})
-import test_training as t
-with t.training_net() as net:
+from r2plus1d.training import checkpoints
+from training_nets import training_net
+with training_net() as net:
     for iteration in range(1, 10**6):
         net.save(sys.argv[1], iteration)
         print(iteration, flush=True)

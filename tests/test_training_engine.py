@@ -1,7 +1,6 @@
 """The tests after each epoch: which engine they run on, what they say, and what is refused."""
 
 import csv
-import runpy
 import subprocess
 import sys
 
@@ -9,8 +8,8 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from r2plus1d.errors import InputError
 from r2plus1d.weights.files import read_minidb
+from tool_here import run_here
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
 openvino = pytest.importorskip('openvino', reason='needs OpenVINO')
@@ -119,10 +118,9 @@ def test_a_precision_that_this_processor_lacks(database, tmp_path, monkeypatch):
         f'--train_data={database}', f'--test_data={database}', *NETWORK, *TRAINING,
         f'--file_store_path={tmp_path / "r"}', '--precision=bf16',
     )  # fmt: skip
-    monkeypatch.setattr(sys, 'argv', ['train_net.py', *arguments])
-    main = runpy.run_path(str(ROOT / 'tools/train_net.py'))['main']
-    with pytest.raises(InputError, match='precision is bf16, which this processor lacks'):
-        main()
+    done = run_here('tools/train_net.py', *arguments)
+    assert done.returncode == 1
+    assert 'precision is bf16, which this processor lacks' in done.stderr
     assert not (tmp_path / 'r').exists()
 
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from conftest import golden_cases, number_of
-from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.networks.input import XY, FlowSettings
 from r2plus1d.sources.database_source import DatabaseSource
@@ -14,32 +13,7 @@ from r2plus1d.video.clip import normalize
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
 from r2plus1d.video.read_clips import read_clips
-
-# VideoInput's names of what the tools call otherwise
-RENAMED = {
-    'length_rgb': 'clip_length_rgb',
-    'length_of': 'clip_length_of',
-}
-NOT_FLAGS = {'get_rgb', 'get_optical_flow'}
-
-
-def settings_of(arguments):
-    """ClipSettings from VideoInput's arguments, through the tools' own flags."""
-    groups = (flags.DATABASE, flags.NETWORK, flags.CLIPS)
-    argv = ['--test_data=unused']
-    for name, value in arguments.items():
-        if name not in NOT_FLAGS:
-            argv.append(f'--{RENAMED.get(name, name)}={int(value)}')
-    return from_flags.clip_settings(flags.parse('', *groups, argv=argv))
-
-
-def records_of(case, golden, local=None):
-    """(record, video id) in the golden arrays' order: by video, then by start frame."""
-    local = case['args']['use_local_file'] if local is None else local
-    for number, name in enumerate(case['videos']):
-        path = golden / 'videos' / name
-        for start in case['starts'] or [0]:
-            yield path if local else path.read_bytes(), 0, start, 1000 * number + start
+from video_input_cases import records_of, settings_of
 
 
 def read_case(case, golden, make_database, threads, local=True):
