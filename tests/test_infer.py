@@ -143,6 +143,24 @@ def test_neither_a_file_nor_a_name():
         open_weights('r2.5d_d18_l9')
 
 
+class Place:
+    """A path that is no pathlib.Path."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+def test_any_path_like_is_a_place(tmp_path):
+    model = Model.load(Place(SAMPLE))
+    model.save(Place(tmp_path / 'x.pkl'))
+    assert Model.load(Place(tmp_path / 'x.pkl')).network == model.network
+    with pytest.raises(InputError, match='load_model_path is r2.5d_d18_l9: no such weight file'):
+        Model.load(Place('r2.5d_d18_l9'))
+
+
 def test_old_readers_find_the_blobs():
     blobs, card = read_weights(SAMPLE)
     assert card['num_labels'] == '8'

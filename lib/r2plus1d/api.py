@@ -106,8 +106,10 @@ def predict(
     batch = batch_size * len(devices.ids)
     source = WholeVideos(_found(videos), clips, threads=decode_threads, ahead=batch)
     with _opened(model, engine_settings, devices, [model.network.prediction]) as engine:
-        results = predict_source(source, engine, batch_size=batch)
-        return [_prediction(*result, model, top_k, aggregation) for result in results]
+        return [
+            _prediction(sample, outputs, model, top_k, aggregation)
+            for sample, outputs in predict_source(source, engine, batch_size=batch)
+        ]
 
 
 def evaluate(
@@ -183,8 +185,8 @@ def extract(
     Raises:
         InputError: no such source, blob or setting; an output that was made otherwise.
     """
-    place = pathlib.Path(source) if isinstance(source, (str, os.PathLike)) else None
-    is_database = place is not None and (place / 'data.mdb').exists()
+    places = _several(source)
+    is_database = isinstance(source, (str, os.PathLike)) and (places[0] / 'data.mdb').exists()
     settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
     clips, engine_settings = _split(model, settings)
     names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
@@ -195,11 +197,11 @@ def extract(
         devices=devices, overwrite=overwrite,
     )  # fmt: skip
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
-    places = place if is_database else _several(source)
+    where = places[0] if is_database else places
     with (
         _opened(model, engine_settings, devices, jobs.network_blobs(names)) as engine,
         jobs.open_source(
-            places, clips, needs, features=names, stride=stride, limit=limit, threads=decode_threads
+            where, clips, needs, features=names, stride=stride, limit=limit, threads=decode_threads
         ) as clips_of,
     ):
         options = {**model.card, **_plain(settings), 'stride': stride and str(stride)}

@@ -10,9 +10,9 @@ class Devices:
     """Where a network runs: `cpu` or `gpu`, and the number of each device (or CPU replica)."""
 
     kind: str = 'cpu'
-    ids: tuple = (0,)
+    ids: tuple[int, ...] = (0,)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.kind == 'cpu':
             return 'the CPU' if len(self.ids) == 1 else f'{len(self.ids)} replicas on the CPU'
         return f'GPU {", ".join(map(str, self.ids))}'
@@ -25,7 +25,7 @@ class Shard:
     index: int = 0
     count: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise InputError(
                 f'shard_id is {self.index}; with {self.count} shards 0 to {self.count - 1}'

@@ -1,6 +1,7 @@
 """A network with its parameters, what it is to be given, and its class names."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Optional, Union
@@ -37,7 +38,7 @@ class Model:
     onnx: Optional[OnnxModel] = dataclasses.field(default=None, repr=False)
 
     @classmethod
-    def load(cls, source: Union[str, pathlib.Path], **settings: Any) -> 'Model':
+    def load(cls, source: Union[str, 'os.PathLike[str]'], **settings: Any) -> 'Model':
         """Read a weight file, or the published weights of a name.
 
         Args:
@@ -55,7 +56,8 @@ class Model:
             raise InputError(f'{unknown[0]} is no setting of a model; known: {known}')
         stored = open_weights(source)
         given = _input_of(stored, settings)
-        fields = {**stored.network, 'clip_length': given.length, 'crop_size': given.crop_size}
+        fields: dict[str, Any] = {**stored.network}
+        fields.update(clip_length=given.length, crop_size=given.crop_size)
         for name in NETWORK_FIELDS & set(settings):
             _require_same(name, settings[name], fields.get(name, settings[name]), stored)
             fields[name] = settings[name]
@@ -68,7 +70,7 @@ class Model:
         parameters = {} if stored.onnx else stored.parameters(network)
         return cls(network, given, parameters, stored.class_names, stored.onnx)
 
-    def save(self, path: Union[str, pathlib.Path]) -> None:
+    def save(self, path: Union[str, 'os.PathLike[str]']) -> None:
         """Write a .pkl or a .mdl (minidb) that says what network it holds.
 
         Raises:

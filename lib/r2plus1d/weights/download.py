@@ -10,12 +10,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from typing import BinaryIO, Optional, Union
 
 from tqdm import tqdm
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.network import Network
-from r2plus1d.networks.published import KINETICS_LABELS
+from r2plus1d.networks.published import KINETICS_LABELS, Published
 from r2plus1d.results.complete import put_in_place
 from r2plus1d.weights.files import load_parameters
 
@@ -35,13 +36,13 @@ class _Broken(Exception):
     """The connection failed before the file was complete; what has arrived is kept."""
 
 
-def cache_folder():
+def cache_folder() -> pathlib.Path:
     """Return the folder of downloaded weights: R2PLUS1D_CACHE, or ~/.cache/r2plus1d."""
     return pathlib.Path(os.environ.get('R2PLUS1D_CACHE') or '~/.cache/r2plus1d').expanduser()
 
 
-def network_of(row):
-    """Return the Network of a row of zoo.PUBLISHED."""
+def network_of(row: Published) -> Network:
+    """Return the Network of a row of networks.published.PUBLISHED."""
     return Network(
         architecture=row.architecture,
         depth=row.depth,
@@ -51,7 +52,7 @@ def network_of(row):
     )
 
 
-def url_of(row, mirror=None):
+def url_of(row: Published, mirror: Optional[str] = None) -> str:
     """Return the address of a row's weights; in `mirror`, {key} and {name} stand for the row's."""
     if mirror is None:
         return row.link
@@ -60,11 +61,13 @@ def url_of(row, mirror=None):
     return mirror.replace('{key}', row.key).replace('{name}', row.name)
 
 
-def fetch(row, folder, *, mirror=None):
+def fetch(
+    row: Published, folder: Union[str, pathlib.Path], *, mirror: Optional[str] = None
+) -> pathlib.Path:
     """Return the path of a row's weights in `folder`, downloaded unless they are there and load.
 
     Args:
-        row: of zoo.PUBLISHED.
+        row: of networks.published.PUBLISHED.
         mirror: another place of the files, such as https://example.org/{name}.pkl.
 
     Raises:
@@ -90,17 +93,18 @@ def fetch(row, folder, *, mirror=None):
     return put_in_place(part, path)
 
 
-def _is_markup(path):
+def _is_markup(path: pathlib.Path) -> bool:
     with path.open('rb') as file:
         return file.read(64).lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'<')
 
 
-def _complete(url, part):
+def _complete(url: str, part: pathlib.Path) -> None:
     """Bring `part` to the length that the server states, over as many connections as it takes."""
     most, failures = _size(part), 0
     while True:
         try:
-            return _transfer(url, part)
+            _transfer(url, part)
+            return
         except _Broken as error:
             failures = 1 if _size(part) > most else failures + 1
             most = max(most, _size(part))
@@ -112,7 +116,7 @@ def _complete(url, part):
             time.sleep(PAUSE_S * failures)
 
 
-def _transfer(url, part):
+def _transfer(url: str, part: pathlib.Path) -> None:
     """Add to `part` what one request brings.
 
     Raises:
@@ -126,7 +130,8 @@ def _transfer(url, part):
             urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
         )
     except urllib.error.HTTPError as error:
-        return _refused(error, url, part)
+        _refused(error, url, part)
+        return
     except (ValueError, http.client.InvalidURL) as error:
         raise InputError(f'{url}: {error}') from None
     except (OSError, http.client.HTTPException) as error:
@@ -143,10 +148,9 @@ def _transfer(url, part):
         _receive(response, part, start, total)
     if total is not None and _size(part) != total:
         raise _Broken(f'{_size(part)} of {total} bytes arrived')
-    return None
 
 
-def _refused(error, url, part):
+def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path) -> None:
     """Act on an HTTP error: return if the file is complete, or raise as _transfer does."""
     with error:
         if error.code == RANGE_NOT_SATISFIABLE and _size(part):
@@ -159,24 +163,28 @@ def _refused(error, url, part):
         raise InputError(f'{url}: HTTP {error.code} {error.reason}; {MIRROR_HINT}')
 
 
-def _broken(error):
+def _broken(error: Union[str, Exception]) -> _Broken:
     return _Broken(f'the connection failed ({error or type(error).__name__})')
 
 
-def _span(response):
+def _span(response: http.client.HTTPResponse) -> tuple[Optional[int], Optional[int]]:
     """Return (offset of the first byte, length of the whole file or None) of a response."""
     if response.status == PARTIAL:
         return _content_range(response)
     return 0, response.length
 
 
-def _content_range(response):
+def _content_range(
+    response: Union[http.client.HTTPResponse, urllib.error.HTTPError],
+) -> tuple[Optional[int], Optional[int]]:
     found = CONTENT_RANGE.fullmatch(response.headers['Content-Range'] or '')
     start, total = found.groups() if found else (None, None)
     return int(start) if start else None, int(total) if total and total != '*' else None
 
 
-def _receive(response, part, start, total):
+def _receive(
+    response: http.client.HTTPResponse, part: pathlib.Path, start: int, total: Optional[int]
+) -> None:
     with part.open('r+b' if start else 'wb') as file:
         file.seek(start)
         with _Progress(part.stem, start, total) as progress:
@@ -185,28 +193,28 @@ def _receive(response, part, start, total):
                 progress.add(len(chunk))
 
 
-def _read(response):
+def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read(CHUNK)
     except (OSError, http.client.HTTPException) as error:
         raise _broken(error) from None
 
 
-def _write(file, chunk):
+def _write(file: BinaryIO, chunk: bytes) -> None:
     try:
         file.write(chunk)
     except OSError as error:
         raise InputError(f'{file.name}: {error.strerror}') from None
 
 
-def _size(path):
+def _size(path: pathlib.Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
 class _Progress:
     """A bar on a terminal, a line now and then in a log."""
 
-    def __init__(self, name, start, total):
+    def __init__(self, name: str, start: int, total: Optional[int]) -> None:
         self.name, self.done, self.total = name, start, total
         self.logged = start
         self.bar = tqdm(
@@ -214,13 +222,13 @@ class _Progress:
             disable=not sys.stderr.isatty(),
         )  # fmt: skip
 
-    def __enter__(self):
+    def __enter__(self) -> '_Progress':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def add(self, size):
+    def add(self, size: int) -> None:
         self.bar.update(size)
         self.done += size
         step = (self.total or 1e9) * LOG_EVERY

@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 import numpy as np
 
@@ -15,7 +17,9 @@ LAST_LAYER = re.compile(r'last_out_L(\d+)_w')
 OLD_LOGIT = re.compile(r'^pred_logit_L\d+_(w|b)$')
 
 
-def match_parameters(blobs, shapes, *, source):
+def match_parameters(
+    blobs: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]], *, source: str
+) -> dict[str, np.ndarray]:
     """Fill `shapes` from `blobs`: everything or an error.
 
     Args:
@@ -25,17 +29,21 @@ def match_parameters(blobs, shapes, *, source):
 
     Returns:
         {name: C-contiguous float32 array}, one for each entry of `shapes`, in its order.
+
+    Raises:
+        InputError: blobs missing, of the wrong shape, or with values that are not finite.
     """
     blobs = with_present_names(blobs)
     missing = [name for name in shapes if name not in blobs]
-    fitted = {
+    tried = {
         name: fit_parameter(blobs[name], shape) for name, shape in shapes.items() if name in blobs
     }
     misshapen = [
         f'{name} is {_dims(blobs[name].shape)}, not {_dims(shapes[name])}'
-        for name, array in fitted.items()
+        for name, array in tried.items()
         if array is None
     ]
+    fitted = {name: array for name, array in tried.items() if array is not None}
     unused = sorted(set(blobs) - set(shapes))
     if missing or misshapen:
         report = _report({'missing': missing, 'misshapen': misshapen, 'not in the network': unused})
@@ -48,12 +56,12 @@ def match_parameters(blobs, shapes, *, source):
     return fitted
 
 
-def with_present_names(blobs):
+def with_present_names(blobs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Give the blobs of an old multi-label head their present names."""
     return {OLD_LOGIT.sub(r'pred_logit_\1', name): array for name, array in blobs.items()}
 
 
-def fit_parameter(array, shape):
+def fit_parameter(array: np.ndarray, shape: Sequence[int]) -> Optional[np.ndarray]:
     """Return `array` as float32 of `shape`, or None if it does not fit.
 
     Two changes of shape are part of the format: an FC weight (o, i) fills a 1 x 1 x 1 convolution
@@ -71,22 +79,22 @@ def fit_parameter(array, shape):
     return None
 
 
-def _hint(unused):
+def _hint(unused: Sequence[str]) -> str:
     """The likeliest reason: another number of labels."""
     labels = [found.group(1) for found in map(LAST_LAYER.fullmatch, unused) if found]
     return f'its labels are {labels[0]} (--num_labels={labels[0]}?); ' if labels else ''
 
 
-def _report(findings):
+def _report(findings: Mapping[str, Sequence[str]]) -> str:
     return '; '.join(
         f'{what} ({len(names)}): {_listed(names)}' for what, names in findings.items() if names
     )
 
 
-def _listed(names):
+def _listed(names: Sequence[str]) -> str:
     more = len(names) - LISTED_BLOBS
     return ', '.join(names[:LISTED_BLOBS]) + (f' and {more} more' if more > 0 else '')
 
 
-def _dims(shape):
+def _dims(shape: Sequence[int]) -> str:
     return 'x'.join(map(str, shape)) or 'a single number'

@@ -8,7 +8,7 @@ import math
 import pathlib
 import struct
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Optional, Union
+from typing import BinaryIO, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -24,11 +24,13 @@ FIELDS = {FLOAT: 3, INT32: 4, DOUBLE: 9, INT64: 10}
 DTYPES = {FLOAT: '<f4', INT32: '<i4', INT64: '<i8', DOUBLE: '<f8'}
 TENSOR_TYPE, TEXT_TYPE = 'Tensor', 'std::string'
 
+Value = Union[int, bytes]  # of a field, as wire.fields yields it
+
 
 class Piece(NamedTuple):
     """A tensor, or a piece of one: Caffe2 saves large tensors in pieces."""
 
-    dims: list
+    dims: list[int]
     data_type: int
     begin: int
     values: np.ndarray
@@ -99,13 +101,13 @@ def is_minidb(path: pathlib.Path) -> bool:
     return key > 0 and value >= 0 and LENGTHS.size + key + value <= path.stat().st_size
 
 
-def _write_record(file, name: str, kind: str, number: int, body: bytes) -> None:
+def _write_record(file: BinaryIO, name: str, kind: str, number: int, body: bytes) -> None:
     key = name.encode()
     value = wire.field(NAME, key) + wire.field(TYPE, kind.encode()) + wire.field(number, body)
     file.write(LENGTHS.pack(len(key), len(value)) + key + value)
 
 
-def _empty(path, name: str, piece: Piece) -> np.ndarray:
+def _empty(path: Union[str, pathlib.Path], name: str, piece: Piece) -> np.ndarray:
     """An array of the blob's shape, once that is known to be no invention of a damaged file."""
     dims = piece.dims
     if min(dims, default=0) < 0 or math.prod(dims) > pathlib.Path(path).stat().st_size:
@@ -152,7 +154,7 @@ def _blob(message: bytes) -> Blob:
 def _piece(message: bytes) -> Optional[Piece]:
     """The numbers of a TensorProto, None if they are of another kind than DTYPES'."""
     dims, data_type, begin = [], FLOAT, 0
-    parts: dict[int, list] = {number: [] for number in FIELDS.values()}
+    parts: dict[int, list[tuple[int, Value]]] = {number: [] for number in FIELDS.values()}
     for number, kind, value in wire.fields(message):
         if number == DIMS:
             dims += wire.integers(kind, value)
@@ -166,7 +168,10 @@ def _piece(message: bytes) -> Optional[Piece]:
     if data_type not in DTYPES:
         return None
     dtype = DTYPES[data_type]
-    read = wire.floats if data_type in (FLOAT, DOUBLE) else lambda k, v, t: wire.integers(k, v)
-    arrays = [np.asarray(read(k, v, dtype), dtype) for k, v in parts[FIELDS[data_type]]]
+    is_float = data_type in (FLOAT, DOUBLE)
+    arrays = [
+        np.asarray(wire.floats(k, v, dtype) if is_float else wire.integers(k, v), dtype)
+        for k, v in parts[FIELDS[data_type]]
+    ]
     values = np.concatenate(arrays) if arrays else np.empty(0, dtype)
     return Piece(dims, data_type, begin, values)

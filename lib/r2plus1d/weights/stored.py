@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Optional, Union
@@ -62,7 +63,7 @@ class Stored:
 
 
 def open_weights(
-    source: Union[str, pathlib.Path],
+    source: Union[str, 'os.PathLike[str]'],
     db_type: Optional[str] = None,
     *,
     mirror: Optional[str] = None,
@@ -77,13 +78,13 @@ def open_weights(
     Raises:
         InputError: neither a file nor a name; a file that cannot be read.
     """
-    path = pathlib.Path(source)
-    row = PUBLISHED.get(str(source)) if not path.exists() else None
+    name, path = os.fspath(source), pathlib.Path(source)
+    row = PUBLISHED.get(name) if not path.exists() else None
     if row:
         path = download.fetch(row, download.cache_folder(), mirror=mirror)
-    elif not path.exists() and path.name == str(source) and path.suffix not in SUFFIXES:
+    elif not path.exists() and path.name == name and path.suffix not in SUFFIXES:
         raise InputError(
-            f'load_model_path is {source}: no such weight file, and no published network '
+            f'load_model_path is {name}: no such weight file, and no published network '
             '(tools/model_zoo.py lists those)'
         )
     if path.suffix == ONNX_SUFFIX:
