@@ -1,5 +1,6 @@
 """The records of one video together: it is decoded once for all of them."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -42,7 +43,8 @@ def scan(records: Iterable[tuple[int, str, bytes]], count: int, use_local_file: 
         count: number of records.
         use_local_file: they hold paths of videos.
     """
-    numbers, digest, files = {}, hashlib.blake2b(digest_size=16), set()
+    numbers: dict[Any, int] = {}
+    digest, files = hashlib.blake2b(digest_size=16), set()
     groups = np.empty(count, np.int64)
     starts = np.full(count, NO_START, np.int64)
     for index, key, value in records:
@@ -69,11 +71,11 @@ def _video_and_start(value, index, use_local_file):
 
 def file_state(path: Union[bytes, str, pathlib.Path, None]) -> str:
     """Text that changes with what is in a file, as far as its size and time tell."""
-    try:
-        status = pathlib.Path(os.fsdecode(path)).stat()
-    except (OSError, TypeError, ValueError):  # not there, None, with a NUL
-        return f'{path!r} is not there'
-    return f'{path!r} {status.st_size} {status.st_mtime_ns}'
+    with contextlib.suppress(OSError, ValueError):  # not there, with a NUL
+        if path is not None:
+            status = pathlib.Path(os.fsdecode(path)).stat()
+            return f'{path!r} {status.st_size} {status.st_mtime_ns}'
+    return f'{path!r} is not there'
 
 
 def grouped_samples(
