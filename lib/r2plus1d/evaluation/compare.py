@@ -6,7 +6,7 @@ import logging
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
 
     videos: int
     failed: int
-    scores: dict[str, Any]
+    scores: dict[str, Union[Accuracy, MeanAveragePrecision]]
     clips: int
     same: int
 
@@ -89,7 +89,7 @@ def calibration_clips(source: DatabaseSource, count: int) -> list[np.ndarray]:
     each = min(math.ceil(count / len(source)), source.settings.rows)
     with contextlib.closing(source.samples()) as samples:
         for number, sample in enumerate(samples):
-            if sample.failure:
+            if sample.clips is None:
                 log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
                 continue
             rows = [(number + i) % source.settings.rows for i in range(each)]

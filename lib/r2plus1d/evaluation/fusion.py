@@ -5,11 +5,15 @@ the other weighs twice as much at an alpha of 0.5.
 """
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predictions import TOP_K, VideoScores
+from r2plus1d.evaluation.video_sums import VideoSums
 from r2plus1d.results.complete import complete_file
 
 SWEEP = tuple(i / 20 for i in range(21))
@@ -29,7 +33,7 @@ class Sides:
     only_first: np.ndarray
     only_second: np.ndarray
 
-    def fuse(self, alpha):
+    def fuse(self, alpha: float) -> VideoScores:
         """VideoScores of alpha times the first sums and 1 - alpha times the second."""
 
         def weighted(field):
@@ -45,7 +49,7 @@ class Sides:
         )
 
 
-def match(sums1, sums2, names):
+def match(sums1: VideoSums, sums2: VideoSums, names: Sequence[Any]) -> Sides:
     """Return the Sides of two VideoSums.
 
     Args:
@@ -87,7 +91,7 @@ def _require_same_labels(sides, names):
         )
 
 
-def best(shares):
+def best(shares: Mapping[float, tuple[float, float]]) -> float:
     """The alpha with the highest top-1 accuracy; of equal ones the lowest.
 
     Args:
@@ -96,7 +100,7 @@ def best(shares):
     return max(sorted(shares), key=lambda alpha: shares[alpha][0])
 
 
-def plot(path, shares):
+def plot(path: pathlib.Path, shares: Mapping[float, tuple[float, float]]) -> None:
     """Draw top-1 and top-5 accuracy over alpha into a PNG, which appears when it is complete.
 
     Args:
