@@ -2,6 +2,7 @@
 
 import csv
 import pathlib
+from typing import Union
 
 from matplotlib.figure import Figure  # its own canvas, so no screen is needed
 from matplotlib.ticker import MaxNLocator
@@ -18,7 +19,7 @@ PANELS = (
 )  # fmt: skip
 
 
-def plot_log(log_path, picture_path):
+def plot_log(log_path: Union[str, pathlib.Path], picture_path: pathlib.Path) -> None:
     """Draw the CSV that train.train writes into a PNG."""
     with pathlib.Path(log_path).open(newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))

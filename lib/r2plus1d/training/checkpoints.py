@@ -4,6 +4,7 @@ import logging
 import pathlib
 import re
 import shutil
+from typing import Optional, Union
 
 import numpy as np
 from caffe2.python import core, workspace
@@ -12,7 +13,9 @@ from caffe2.python.predictor_constants import predictor_constants
 
 from r2plus1d.backends.caffe2 import layers
 from r2plus1d.backends.caffe2.layers import build
+from r2plus1d.backends.caffe2.trainer import TrainingNet
 from r2plus1d.errors import InputError
+from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import complete_path
 from r2plus1d.weights.files import read_minidb
 
@@ -22,33 +25,36 @@ EPOCH = re.compile(r'_(\d+)\.mdl$')
 ITERATION = 'training_iteration'  # blob of the number of iterations done
 
 
-def checkpoint_path(folder, network, epoch):
+def checkpoint_path(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
     """`{model_name}_{epoch}.mdl`, with the width in the name where it is not 1."""
     return pathlib.Path(folder) / f'{checkpoint_stem(network)}_{epoch}.mdl'
 
 
-def checkpoint_stem(network):
+def checkpoint_stem(network: Network) -> str:
     return network.architecture + ('' if network.width == 1 else f'_w{network.width:g}')
 
 
-def newest(folder, network):
+def newest(
+    folder: Union[str, pathlib.Path], network: Network
+) -> tuple[int, Optional[pathlib.Path]]:
     """Return (epoch, path) of the network's last complete checkpoint in `folder`, or (0, None)."""
     stem = checkpoint_stem(network)
+    pattern = re.compile(re.escape(stem) + EPOCH.pattern)
     found = {
-        int(EPOCH.search(path.name).group(1)): path
+        int(match.group(1)): path
         for path in pathlib.Path(folder).glob(f'{stem}_*.mdl')
-        if re.fullmatch(re.escape(stem) + r'_\d+\.mdl', path.name)
+        if (match := pattern.fullmatch(path.name))
     }
     return max(found.items(), default=(0, None))
 
 
-def epoch_of(path):
+def epoch_of(path: Union[str, pathlib.Path]) -> Optional[int]:
     """The epoch after which a checkpoint was written, from its name; None if it has none."""
     match = EPOCH.search(pathlib.Path(path).name)
     return int(match.group(1)) if match else None
 
 
-def save(path, net, iteration):
+def save(path: Union[str, pathlib.Path], net: TrainingNet, iteration: int) -> None:
     """Write parameters, momenta and the iteration; the file appears only when complete.
 
     Args:
@@ -94,7 +100,7 @@ def _export(net, scope, parameters):
     )
 
 
-def restore(path, net):
+def restore(path: Union[str, pathlib.Path], net: TrainingNet) -> int:
     """Give a TrainingNet everything that `save` wrote; returns the iterations done.
 
     Raises:
