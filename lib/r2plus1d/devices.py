@@ -12,7 +12,7 @@ class Devices:
     kind: str = 'cpu'
     ids: tuple = (0,)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.kind == 'cpu':
             return 'the CPU' if len(self.ids) == 1 else f'{len(self.ids)} replicas on the CPU'
         return f'GPU {", ".join(map(str, self.ids))}'
@@ -25,7 +25,7 @@ class Shard:
     index: int = 0
     count: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise InputError(
                 f'shard_id is {self.index}; with {self.count} shards 0 to {self.count - 1}'
