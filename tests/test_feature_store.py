@@ -9,8 +9,9 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.features import store as store_module
+from r2plus1d.features.arguments import differing, require_same
 from r2plus1d.features.npy_rows import Column, NpyFile
-from r2plus1d.features.store import Entry, Store, differing, require_same
+from r2plus1d.features.store import Entry, Store
 
 COLUMNS = {'x': Column((3,), 'float32'), 'y': Column((), 'int64')}
 RECORDS, ROWS, BATCH = 11, 2, 3

@@ -9,20 +9,19 @@ import contextlib
 import pathlib
 import shutil
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import InputError
 from r2plus1d.features import array_pickle
-from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import (
-    Store,
+from r2plus1d.features.arguments import (
+    Arguments,
     differing,
-    discard,
-    is_begun,
     read_arguments,
     require_same,
     write_arguments,
 )
+from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.store import Store, discard, is_begun
 from r2plus1d.results.complete import complete_csv, require_folder_of, sync
 from r2plus1d.results.failures import FailureList
 
@@ -88,7 +87,7 @@ class FeatureOutput:
                     f'{array_pickle.MAX_BYTES / 1e9:.1f} GB at most: --output_format=npy'
                 )
 
-    def finished(self, arguments: Mapping[str, Any], *, overwrite: bool) -> Optional[Totals]:
+    def finished(self, arguments: Arguments, *, overwrite: bool) -> Optional[Totals]:
         """Return the Totals of an output that is already there, None if there is none.
 
         With `overwrite` there is none, and what an interrupted run left is removed. A folder that
@@ -116,7 +115,7 @@ class FeatureOutput:
         discard(self.partial)
         return Totals(*found['totals'])
 
-    def differs(self, arguments: Mapping[str, Any]) -> bool:
+    def differs(self, arguments: Arguments) -> bool:
         """Whether there is an output, complete or begun, that was made with other arguments."""
         whole = read_arguments(self.beside('arguments.json')) or {}
         begun = read_arguments(self.partial / 'arguments.json') if is_begun(self.partial) else None
@@ -141,7 +140,7 @@ class FeatureOutput:
                 f'{self.path} holds {strangers[0]}, which is not of features; it is not replaced'
             )
 
-    def finish(self, store: Store, arguments: Mapping[str, Any]) -> Totals:
+    def finish(self, store: Store, arguments: Arguments) -> Totals:
         """Write everything from a full `store`, the features last, and return the Totals."""
         failed = store.failed()
         if failed.all():
