@@ -9,8 +9,8 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.features import store as store_module
+from r2plus1d.features.arguments import differing, require_same
 from r2plus1d.features.npy_rows import Column, NpyFile
-from r2plus1d.features.store import differing, require_same
 from store_rows import (
     ARGUMENTS,
     BATCH,

@@ -98,6 +98,10 @@ def _require_used(settings, name, devices):
 
 def chosen(settings, devices, *, from_onnx=False):
     """The engine that `auto` stands for on these devices, or the one that is named."""
+    if settings.engine not in ENGINES:
+        raise InputError(f'engine is {settings.engine}; known: {", ".join(ENGINES)}')
+    if settings.precision not in PRECISIONS:
+        raise InputError(f'precision is {settings.precision}; known: {", ".join(PRECISIONS)}')
     if settings.engine != 'auto':
         return settings.engine
     if devices.kind == 'gpu':
@@ -115,7 +119,8 @@ def require(name, *, from_onnx=False):
         how = {
             'caffe2': 'Python 3.9 and torch==1.10.2',
             'openvino': 'pip install openvino onnx',
-            'torch': f'PyTorch {TORCH_RELEASE}, Python 3.11 and no Caffe2: docs/installation.md',
+            'torch': f'PyTorch {TORCH_RELEASE}, which needs Python 3.10 or later and no Caffe2 beside '
+            'it: docs/installation.md',
         }
         raise InputError(f'engine is {name}, which is not installed here: {how[name]}')
     if name == 'caffe2' and from_onnx:

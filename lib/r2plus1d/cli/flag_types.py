@@ -2,9 +2,13 @@
 
 import argparse
 import pathlib
+from typing import TYPE_CHECKING, Callable
+
+if TYPE_CHECKING:
+    from r2plus1d.sources.file_source import Stride
 
 
-def integer(low):
+def integer(low: int) -> Callable[[str], int]:
     """An argparse type: an integer of at least `low`."""
 
     def convert(text):
@@ -19,12 +23,12 @@ def integer(low):
     return convert
 
 
-def number_from_0(text):
+def number_from_0(text: str) -> float:
     """An argparse type: a float of at least 0."""
     return 0.0 if text in ('0', '0.0') else number(text)
 
 
-def number(text):
+def number(text: str) -> float:
     """An argparse type: a float above 0."""
     try:
         value = float(text)
@@ -35,14 +39,14 @@ def number(text):
     return value
 
 
-def bit(text):
+def bit(text: str) -> bool:
     """An argparse type: 0 or 1, as a bool."""
     if text not in ('0', '1'):
         raise argparse.ArgumentTypeError(f'{text!r} is not 0 or 1')
     return text == '1'
 
 
-def word(*words):
+def word(*words: str) -> Callable[[str], str]:
     """An argparse type: one of `words`, or its position among them."""
     shown = ', '.join(f'{number} {name}' for number, name in enumerate(words))
 
@@ -53,21 +57,21 @@ def word(*words):
             return words[int(text)]
         raise argparse.ArgumentTypeError(f'{text!r} is unknown; {shown}')
 
-    convert.shown = shown
+    convert.shown = shown  # type: ignore[attr-defined]
     return convert
 
 
-def integers(text):
+def integers(text: str) -> list[int]:
     """An argparse type: integers of at least 0 between commas; an empty string is none."""
     return [integer(0)(part) for part in text.split(',') if part.strip()]
 
 
-def paths(text):
+def paths(text: str) -> pathlib.Path:
     """An argparse type: a path; the option takes several, with spaces between them."""
     return pathlib.Path(text)
 
 
-def stride(text):
+def stride(text: str) -> 'Stride':
     """An argparse type: a Stride of frames, or of seconds with an s behind them."""
     from r2plus1d.sources.file_source import Stride
 
@@ -81,7 +85,7 @@ def stride(text):
         ) from None
 
 
-def alphas(text):
+def alphas(text: str) -> tuple[float, ...]:
     """An argparse type: numbers of 0 to 1 between commas, or `sweep`; ascending, each once."""
     if text == 'sweep':
         from r2plus1d.evaluation.fusion import SWEEP
@@ -100,7 +104,7 @@ def _alpha(text):
     return value
 
 
-def one_of(*values):
+def one_of(*values: str) -> Callable[[str], str]:
     """An argparse type: one of `values`, spelled out in the error."""
     shown = ', '.join(values)
 
@@ -109,5 +113,5 @@ def one_of(*values):
             raise argparse.ArgumentTypeError(f'{text!r} is unknown; known: {shown}')
         return text
 
-    convert.shown = shown
+    convert.shown = shown  # type: ignore[attr-defined]
     return convert

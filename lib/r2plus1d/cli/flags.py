@@ -8,6 +8,8 @@ import argparse
 import pathlib
 import re
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from r2plus1d.backends.choose import ENGINES, PRECISIONS
 from r2plus1d.cli.flag_types import (  # noqa: F401 - some are for the tools' own options
@@ -24,6 +26,8 @@ from r2plus1d.cli.help import Row, split_description
 from r2plus1d.cli.main import Parser
 from r2plus1d.cli.refusals import Given, refuse_unread
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D
+
+Option = tuple[Any, Any, str]  # type, default, help
 
 REQUIRED = object()
 DECODE_TYPE = word('random', 'uniform', 'start')
@@ -140,7 +144,12 @@ DEVICES = {
 }
 
 
-def parse(description, *groups, argv=None, **changes):
+def parse(
+    description: str,
+    *groups: Mapping[str, Option],
+    argv: Optional[Sequence[str]] = None,
+    **changes: Any,
+) -> argparse.Namespace:
     """Parse a command line.
 
     Args:

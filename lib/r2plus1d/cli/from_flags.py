@@ -1,5 +1,12 @@
 """From parsed options to what they ask for: the network, its clips, a reader, an engine."""
 
+import argparse
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+import numpy as np
+
 from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.cli.flags import FLOW_CHANNELS
 from r2plus1d.devices import Devices
@@ -7,7 +14,13 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
 from r2plus1d.weights.infer import infer_width_is_same
-from r2plus1d.weights.stored import LIKELY_LENGTHS, open_weights
+from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
+
+if TYPE_CHECKING:
+    from r2plus1d.sources.database_source import DatabaseSource
+    from r2plus1d.sources.sample import RecordNeeds
+    from r2plus1d.video.clip_settings import ClipSettings
+    from r2plus1d.weights.onnx_file import OnnxModel
 
 # Fields of Network under the names of their flags
 NETWORK = {
@@ -23,7 +36,9 @@ NETWORK = {
 }
 
 
-def take_weights(args, *, path=None):
+def take_weights(
+    args: argparse.Namespace, *, path: Optional[pathlib.Path] = None
+) -> Optional[Stored]:
     """Let the file in load_model_path, or the published weights of its name, set what they decide.
 
     Args:
@@ -111,12 +126,12 @@ def _options_of_input(given):
     return options
 
 
-def load_weights(of_network, stored):
+def load_weights(of_network: Network, stored: Stored) -> 'Union[OnnxModel, dict[str, np.ndarray]]':
     """Return what an engine's `load` takes: an OnnxModel, or the parameters of `of_network`."""
     return stored.onnx or stored.parameters(of_network)
 
 
-def engine_settings(args):
+def engine_settings(args: argparse.Namespace) -> EngineSettings:
     """Return the EngineSettings that parsed options of the groups ENGINE and DEVICES ask for.
 
     A tool without the option engine_cache has no cache.
@@ -125,7 +140,13 @@ def engine_settings(args):
     return EngineSettings(args.engine, args.precision, args.engine_threads, cache, args.use_cudnn)
 
 
-def engine(args, of_network, outputs, *, from_onnx=False):
+def engine(
+    args: argparse.Namespace,
+    of_network: Network,
+    outputs: Sequence[str],
+    *,
+    from_onnx: bool = False,
+) -> Any:
     """Return the engine that parsed options of the groups ENGINE and DEVICES ask for."""
     return open_engine(
         of_network,
@@ -136,7 +157,7 @@ def engine(args, of_network, outputs, *, from_onnx=False):
     )
 
 
-def network(args):
+def network(args: argparse.Namespace) -> Network:
     """Return the Network that the options of NETWORK ask for."""
     is_flow = args.input_type == 'flow'
     return Network(
@@ -153,7 +174,7 @@ def network(args):
     )
 
 
-def clip_input(args):
+def clip_input(args: argparse.Namespace) -> Input:
     """Return the Input that parsed options of the groups NETWORK and CLIPS ask for."""
     is_flow = args.input_type == 'flow'
     flow = FlowSettings(args.frame_gap_of, args.do_flow_aggregation, args.flow_data_type)
@@ -172,7 +193,7 @@ def clip_input(args):
     return given
 
 
-def clip_settings(args, **changes):
+def clip_settings(args: argparse.Namespace, **changes: Any) -> 'ClipSettings':
     """Return the ClipSettings that parsed options of the groups NETWORK and CLIPS ask for.
 
     Args:
@@ -193,12 +214,12 @@ def clip_settings(args, **changes):
     return ClipSettings(**{**chosen, **changes})
 
 
-def training_clips(args):
+def training_clips(args: argparse.Namespace) -> 'ClipSettings':
     """Return the ClipSettings of training: one random clip of a video."""
     return clip_settings(args, decode_type='random', clips=1, clip_starts=(), crops=1)
 
 
-def record_needs(args):
+def record_needs(args: argparse.Namespace) -> 'RecordNeeds':
     """Return the RecordNeeds that parsed options of the groups NETWORK and DATABASE ask for."""
     from r2plus1d.sources.sample import RecordNeeds
 
@@ -207,7 +228,15 @@ def record_needs(args):
     return RecordNeeds(args.num_labels, args.use_local_file, args.multi_label, args.get_video_id)
 
 
-def open_reader(args, ahead, *, path=None, clips=None, limit=None, spread=None):
+def open_reader(
+    args: argparse.Namespace,
+    ahead: int,
+    *,
+    path: Optional[pathlib.Path] = None,
+    clips: 'Optional[ClipSettings]' = None,
+    limit: Optional[int] = None,
+    spread: Optional[int] = None,
+) -> 'DatabaseSource':
     """Return the DatabaseSource that parsed options of DATABASE, NETWORK and CLIPS ask for.
 
     Args:
@@ -230,7 +259,7 @@ def open_reader(args, ahead, *, path=None, clips=None, limit=None, spread=None):
     )
 
 
-def devices(args):
+def devices(args: argparse.Namespace) -> Devices:
     """Return the Devices that parsed options of the group DEVICES ask for."""
     if args.gpus and args.num_gpus and len(args.gpus) != args.num_gpus:
         raise InputError(

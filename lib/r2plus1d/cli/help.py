@@ -6,6 +6,7 @@
 import argparse
 import dataclasses
 import textwrap
+from typing import Any, Optional
 
 WIDTH = 80
 LINES = 40
@@ -73,7 +74,13 @@ class Row:
 class Help(argparse.Action):
     """--help prints the common flags, --help=all prints all."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: Any,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: Optional[str] = None,
+    ) -> None:
         if values not in (None, ALL):
             parser.error(f'argument --help: {values!r} is unknown; --help or --help={ALL}')
         print(parser.help_text(is_full=values == ALL), end='')

@@ -6,6 +6,8 @@ import errno
 import logging
 import pathlib
 import sys
+from collections.abc import Sequence
+from typing import Any, Callable, NoReturn, Optional
 
 from r2plus1d.cli import help
 from r2plus1d.errors import BackendError, InputError
@@ -16,7 +18,7 @@ TOO_MANY_FAILURES = 3
 INTERRUPTED = 130
 
 
-def run(main):
+def run(main: Callable[[], Optional[int]]) -> NoReturn:
     """Run a tool's `main() -> exit status or None` and leave the process with its status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format='%(message)s')
     tool = pathlib.Path(sys.argv[0]).name
@@ -61,7 +63,7 @@ class Parser(argparse.ArgumentParser):
         self.rows: list[help.Row] = []
         self.add_argument('-h', '--help', nargs='?', action=help.Help)
 
-    def add_flag(self, row: 'help.Row', **how) -> None:
+    def add_flag(self, row: 'help.Row', **how: Any) -> None:
         """Add a flag that --help shows as `row`; `how` is for argparse's add_argument."""
         self.rows.append(row)
         self.add_argument(f'--{row.name}', metavar=row.metavar, required=row.is_required, **how)
@@ -69,7 +71,7 @@ class Parser(argparse.ArgumentParser):
     def help_text(self, *, is_full: bool) -> str:
         return help.render(self.prog, self.description or '', self.rows, is_full=is_full)
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(self, args: Optional[Sequence[str]] = None, namespace: Any = None) -> Any:
         """As argparse's; an unknown flag is reported before one that is missing."""
         words = sys.argv[1:] if args is None else list(args)
         for word in words:
@@ -83,5 +85,5 @@ class Parser(argparse.ArgumentParser):
         words = difflib.get_close_matches(name.strip('-').replace('-', '_'), known, n=1)
         return f'; the nearest flag is --{words[0]}' if words else ''
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(BAD_USAGE, f'{self.prog}: {message} (--help lists the flags)\n')

@@ -1,18 +1,24 @@
 """What the tools that write ONNX files share: what goes into a file, where to, and its summary."""
 
+import argparse
 import hashlib
 import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional
 
 from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
+from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import require_folder_of
 from r2plus1d.weights import card, onnx_file
+from r2plus1d.weights.stored import Stored
 
 SUFFIX = '.onnx'
 CLIPS = {name: flags.CLIPS[name] for name in card.CLIPS if name in flags.CLIPS}
 
 
-def wanted(args, network):
+def wanted(args: argparse.Namespace, network: Network) -> list[str]:
     """The blobs that the file is to give, in order; InputError if the network has not all."""
     if args.features is None:
         outputs = [network.prediction, network.logits, 'fc7' if network.is_c3d else 'final_avg']
@@ -22,7 +28,7 @@ def wanted(args, network):
     return outputs
 
 
-def take_weights(args):
+def take_weights(args: argparse.Namespace) -> Optional[Stored]:
     """Return what from_flags.take_weights does; InputError for an .onnx file."""
     if args.load_model_path.suffix == SUFFIX:
         raise InputError(
@@ -32,7 +38,7 @@ def take_weights(args):
     return from_flags.take_weights(args)
 
 
-def path_of(args, ending=SUFFIX):
+def path_of(args: argparse.Namespace, ending: str = SUFFIX) -> pathlib.Path:
     """Where to write: load_model_path with another `ending` if no output is named.
 
     Raises:
@@ -49,7 +55,9 @@ def path_of(args, ending=SUFFIX):
     return output
 
 
-def described(args, network, class_names):
+def described(
+    args: argparse.Namespace, network: Network, class_names: Optional[Sequence[str]]
+) -> dict[str, str]:
     """The metadata that options of NETWORK, CLIPS and WEIGHTS make."""
     return onnx_file.describe(
         network,
@@ -59,7 +67,7 @@ def described(args, network, class_names):
     )
 
 
-def summary(path, network, model):
+def summary(path: pathlib.Path, network: Network, model: Any) -> Iterator[str]:
     """Lines that say what was written and what is inside."""
     numbers = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
     yield f'{path}: {path.stat().st_size / 1e6:.1f} MB, {numbers / 1e6:.3f} million numbers'

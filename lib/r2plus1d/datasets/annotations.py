@@ -10,9 +10,13 @@ UCF101     classInd.txt, trainlist0N.txt, testlist0N.txt of lines `CLASS/NAME.av
 import csv
 import pathlib
 import re
+from collections.abc import Iterable, Sequence
+from typing import Union
 
 from r2plus1d.datasets.lists import Row
 from r2plus1d.errors import InputError
+
+Entry = tuple[str, list[str]]  # class name, places where the video may be
 
 DATASETS = ('kinetics', 'hmdb51', 'ucf101')
 SUBSETS = ('train', 'test')
@@ -21,7 +25,9 @@ HMDB51_FILE = re.compile(r'(.+)_test_split(\d)\.txt')
 HMDB51_SUBSETS = {'0': None, '1': 'train', '2': 'test'}
 
 
-def entries(dataset, annotations, *, subset='train', split=1):
+def entries(
+    dataset: str, annotations: Union[str, pathlib.Path], *, subset: str = 'train', split: int = 1
+) -> tuple[list[str], list[Entry]]:
     """Return what a data set's annotations list.
 
     Args:
@@ -46,7 +52,9 @@ def entries(dataset, annotations, *, subset='train', split=1):
     return reader(annotations, subset, split)
 
 
-def rows(names, listed, videos):
+def rows(
+    names: Sequence[str], listed: Iterable[Entry], videos: Union[str, pathlib.Path]
+) -> tuple[list[Row], list[str]]:
     """Return (Rows of the videos that are there, entries that are missing); ids count the entries.
 
     Args:

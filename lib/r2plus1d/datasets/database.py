@@ -5,6 +5,8 @@ import os
 import pathlib
 import threading
 import weakref
+from collections.abc import Iterator
+from typing import Any, Union
 
 import lmdb
 
@@ -15,7 +17,7 @@ DATA_FILE = 'data.mdb'
 MAPPED_BYTES = 8 << 20  # read between two unmappings
 
 
-def check_kind(database, use_local_file):
+def check_kind(database: 'Database', use_local_file: bool) -> None:
     """Raise InputError if the first record holds a path and should hold a video, or the reverse."""
     try:
         paths = holds_path(decode(database.first()))
@@ -38,9 +40,11 @@ class Database:
     may share one.
     """
 
-    _open = weakref.WeakValueDictionary()  # LMDB lets a process open a file once: share it
+    _open: 'weakref.WeakValueDictionary[tuple[int, int], Any]' = (
+        weakref.WeakValueDictionary()
+    )  # LMDB lets a process open a file once: share it
 
-    def __init__(self, path):
+    def __init__(self, path: Union[str, pathlib.Path]) -> None:
         """Open the folder `path`.
 
         Raises:
@@ -79,13 +83,13 @@ class Database:
         if size < wanted:
             raise InputError(f'{data} is cut short: {size} of {wanted} bytes; copy it again')
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._length
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, str, bytes]]:
         return self.records()
 
-    def records(self, start=0):
+    def records(self, start: int = 0) -> Iterator[tuple[int, str, bytes]]:
         """Yield (index, key, value) from the record `start` on, in the byte order of the keys."""
         index, last = start, None
         while True:
@@ -122,19 +126,19 @@ class Database:
             self._environment = self._environment_of(self.path / DATA_FILE)
             self._got = 0
 
-    def first(self):
+    def first(self) -> bytes:
         """Return the value of the first record."""
         with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
             cursor = transaction.cursor()
             cursor.first()
             return cursor.value()
 
-    def keys(self):
+    def keys(self) -> list[str]:
         """Return every key (str) in the order of `records`; no value is read."""
         with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
             return [os.fsdecode(key) for key in transaction.cursor().iternext(values=False)]
 
-    def get(self, key):
+    def get(self, key: str) -> bytes:
         """Return the value of `key` (str); InputError if there is none."""
         with self._lock:
             value = self._value(key)
@@ -149,14 +153,14 @@ class Database:
         with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
             return transaction.get(os.fsencode(key))
 
-    def close(self):
+    def close(self) -> None:
         """Let go of the file; it is closed when nobody else reads it."""
         self._environment = None
 
-    def __enter__(self):
+    def __enter__(self) -> 'Database':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -167,7 +171,7 @@ def _identity(file):
 
 
 @contextlib.contextmanager
-def lmdb_errors(message):
+def lmdb_errors(message: str) -> Iterator[None]:
     """Turn LMDB's errors into one line that begins with `message`."""
     try:
         yield

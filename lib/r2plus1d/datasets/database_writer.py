@@ -7,11 +7,12 @@ import os
 import pathlib
 import secrets
 import shutil
+from typing import Optional, Union
 
 import lmdb
 
 from r2plus1d.datasets.database import DATA_FILE
-from r2plus1d.datasets.record import encode
+from r2plus1d.datasets.record import Record, encode
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import sync
 
@@ -20,7 +21,7 @@ MAP_BYTES = 1 << 30  # address space, not disk; doubled when it is full
 BATCH_RECORDS, BATCH_BYTES = 1000, 32 << 20  # a transaction holds what it writes in memory
 
 
-def check_output(path, overwrite=False):
+def check_output(path: Union[str, pathlib.Path], overwrite: bool = False) -> None:
     """Raise InputError unless a database may be written as the folder `path`."""
     path = pathlib.Path(path)
     if not path.exists():
@@ -46,8 +47,14 @@ class DatabaseWriter:
     """
 
     def __init__(
-        self, path, total, *, overwrite=False, map_bytes=MAP_BYTES, batch_bytes=BATCH_BYTES
-    ):
+        self,
+        path: Union[str, pathlib.Path],
+        total: int,
+        *,
+        overwrite: bool = False,
+        map_bytes: int = MAP_BYTES,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
         """Prepare to write `total` records as the folder `path`.
 
         Args:
@@ -67,13 +74,14 @@ class DatabaseWriter:
         )
         self._total, self._overwrite = total, overwrite
         self._map_bytes, self._batch_bytes = map_bytes, batch_bytes
-        self._count, self._pending, self._pending_bytes = 0, [], 0
+        self._count, self._pending_bytes = 0, 0
+        self._pending: list[tuple[bytes, bytes]] = []
         self.unchanged = False
 
     def _partial_prefix(self):
         return f'{self._target.name}.partial-'
 
-    def __enter__(self):
+    def __enter__(self) -> 'DatabaseWriter':
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._remove_abandoned()
         self._partial.mkdir()
@@ -102,7 +110,7 @@ class DatabaseWriter:
                     os.close(_lock(entry))
                     shutil.rmtree(entry)
 
-    def add(self, record):
+    def add(self, record: Record) -> None:
         """Append a Record; its key is its index, padded so that byte order is record order."""
         key = str(self._count).zfill(len(str(self._total - 1)))
         value = encode(record)
@@ -127,7 +135,9 @@ class DatabaseWriter:
             return False
         return True
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: object, traceback: object
+    ) -> None:
         try:
             if kind is None:
                 self._finish()

@@ -9,12 +9,15 @@ A video of N frames, of which a clip needs R, at the stride S:
 """
 
 import pathlib
-from typing import NamedTuple, Optional
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Optional, TypeVar, Union
 
 from r2plus1d.datasets import lists
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.video.decode import Video
 from r2plus1d.video.prefetch import prefetch
+
+T = TypeVar('T')
 
 
 class DenseVideo(NamedTuple):
@@ -27,15 +30,15 @@ class DenseVideo(NamedTuple):
     """
 
     row: lists.Row
-    starts: tuple = ()
+    starts: tuple[int, ...] = ()
     failure: Optional[str] = None
 
-    def clip_rows(self):
+    def clip_rows(self) -> list[lists.Row]:
         """Return a lists.Row for each clip."""
         return [self.row._replace(start_frame=start) for start in self.starts]
 
 
-def clip_starts(*, num_frames, required, stride):
+def clip_starts(*, num_frames: int, required: int, stride: int) -> list[int]:
     """First frames of the clips: num_frames=20, required=8, stride=4 -> [0, 4, 8, 12].
 
     Raises:
@@ -46,7 +49,7 @@ def clip_starts(*, num_frames, required, stride):
     return list(range(0, num_frames - required + 1, stride))
 
 
-def read_videos(path):
+def read_videos(path: Union[str, pathlib.Path]) -> list[lists.Row]:
     """Return the rows of the list at `path`, each with a video id of its own.
 
     The ids are the list's column video_id if it has one, else the numbers of the rows from 0.
@@ -74,7 +77,9 @@ def _require_own_ids(path, rows):
             )
 
 
-def find_clips(rows, *, required, stride, threads):
+def find_clips(
+    rows: Iterable[lists.Row], *, required: int, stride: int, threads: int
+) -> Iterator[DenseVideo]:
     """Yield the DenseVideo of each row, in order; files are read, but nothing is decoded.
 
     As Caffe2's VideoInput decodes no more of a video, clips lie in its first sampling.MAX_FRAMES.
@@ -98,7 +103,7 @@ def _dense_video(row, required, stride):
     return DenseVideo(row, tuple(starts))
 
 
-def check_splits(num_videos, num_splits):
+def check_splits(num_videos: int, num_splits: int) -> None:
     """Raise InputError unless each list gets a video."""
     if num_videos < num_splits:
         raise InputError(
@@ -106,7 +111,7 @@ def check_splits(num_videos, num_splits):
         )
 
 
-def deal(videos, num_splits):
+def deal(videos: Sequence[T], num_splits: int) -> list[Sequence[T]]:
     """Deal out the videos, as cards: 5 in 2 lists -> [[0, 2, 4], [1, 3]].
 
     So the classes of a list that is sorted by class are spread over all lists.
@@ -115,7 +120,7 @@ def deal(videos, num_splits):
     return [videos[split::num_splits] for split in range(num_splits)]
 
 
-def list_path(prefix, split):
+def list_path(prefix: Union[str, pathlib.Path], split: Union[int, str]) -> pathlib.Path:
     """The list of a split, from 1; or of another name, such as `failures`."""
     prefix = pathlib.Path(prefix)
     if not prefix.name:
@@ -123,7 +128,7 @@ def list_path(prefix, split):
     return prefix.with_name(f'{prefix.name}_{split}.csv')
 
 
-def other_lists(prefix, num_splits):
+def other_lists(prefix: Union[str, pathlib.Path], num_splits: int) -> list[pathlib.Path]:
     """Return the lists that a run with more splits left under the same prefix, in their order."""
     prefix, numbers = pathlib.Path(prefix), []
     for entry in prefix.parent.iterdir():

@@ -5,7 +5,8 @@ import os
 import pathlib
 import re
 import stat
-from typing import NamedTuple, Optional
+from collections.abc import Iterable
+from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import CSV_FILE, complete_file
@@ -26,12 +27,12 @@ class Row(NamedTuple):
     """
 
     video: str
-    labels: tuple
+    labels: tuple[int, ...]
     start_frame: Optional[int] = None
     video_id: Optional[int] = None
 
 
-def has_column(path, name):
+def has_column(path: Union[str, pathlib.Path], name: str) -> bool:
     """Whether the list at `path` has the column `name`; `read_rows` says what is wrong with it."""
     path = pathlib.Path(path)
     with path.open(encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
@@ -42,7 +43,13 @@ def has_column(path, name):
             return False
 
 
-def read_rows(path, *, use_start_frame=False, use_video_id=False, max_video_bytes=None):
+def read_rows(
+    path: Union[str, pathlib.Path],
+    *,
+    use_start_frame: bool = False,
+    use_video_id: bool = False,
+    max_video_bytes: Optional[int] = None,
+) -> list[Row]:
     """Return the rows of the list at `path`, every one checked, its video file included.
 
     Relative paths of videos are looked for from the current directory. Columns other than the
@@ -73,7 +80,7 @@ def read_rows(path, *, use_start_frame=False, use_video_id=False, max_video_byte
     return rows
 
 
-def write_rows(path, rows):
+def write_rows(path: Union[str, pathlib.Path], rows: Iterable[Row]) -> None:
     """Write a list that `read_rows` reads; it appears under its name when it is complete.
 
     The columns start_frm and video_id are there if the first row has them.

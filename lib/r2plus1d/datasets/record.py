@@ -68,12 +68,12 @@ class Record:
     """
 
     video: bytes
-    labels: tuple
+    labels: tuple[int, ...]
     start_frame: Optional[int] = None
     video_id: Optional[int] = None
 
 
-def encode(record):
+def encode(record: Record) -> bytes:
     """Return the bytes that Caffe2 would store for `record`."""
     message = TensorProtos()
     message.protos.add(data_type=STRING, string_data=[record.video])
@@ -85,7 +85,7 @@ def encode(record):
     return message.SerializeToString()
 
 
-def decode(value):
+def decode(value: bytes) -> Record:
     """Return the Record in the bytes `value`.
 
     Raises:
@@ -143,7 +143,7 @@ def _start_and_id(tensors):
     return start_frame, video_id
 
 
-def holds_path(record):
+def holds_path(record: Record) -> bool:
     """Return whether the record's video is the path of one.
 
     A path is short and has no control characters. Every container's first bytes have some (the

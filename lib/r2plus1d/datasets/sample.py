@@ -13,15 +13,20 @@ import csv
 import io
 import json
 import os
+import pathlib
 import time
 import zlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from r2plus1d.datasets import synthetic
 from r2plus1d.results.complete import complete_file
 from r2plus1d.video.encode import write_video
+
+Watch = Callable[[Iterable[Any], int], Iterable[Any]]
 
 VIDEOS_PER_CLASS = {'test': 5, 'train': 80}
 SPLITS = tuple(VIDEOS_PER_CLASS)
@@ -42,7 +47,14 @@ MAX_THREADS = 8
 LEFTOVER_SECONDS = 600  # a partial file this old belongs to no run
 
 
-def create_split(output, split, *, seed=0, videos_per_class=None, watch=None):
+def create_split(
+    output: pathlib.Path,
+    split: str,
+    *,
+    seed: int = 0,
+    videos_per_class: Optional[int] = None,
+    watch: Optional[Watch] = None,
+) -> int:
     """Make the videos of a split that are missing, then its list and the labels.
 
     Args:
@@ -68,11 +80,11 @@ def create_split(output, split, *, seed=0, videos_per_class=None, watch=None):
     return len(videos)
 
 
-def video_name(label, number):
+def video_name(label: str, number: int) -> str:
     return f'{label}_{number:03d}{ENCODINGS[number % len(ENCODINGS)][0]}'
 
 
-def video_scene(label, number, *, seed, split):
+def video_scene(label: str, number: int, *, seed: int, split: str) -> tuple[synthetic.Scene, int]:
     """(Scene, frames a second) of a video of the sample."""
     rng = np.random.default_rng([seed, zlib.crc32(split.encode()), number])
     rate = RATES[number % len(RATES)]

@@ -13,6 +13,7 @@ have the same distribution. Speeds are per frame, at the size that networks see.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -64,7 +65,7 @@ class Scene:
         noise_at: int, num_frames x 2: which part of the tile a frame gets.
     """
 
-    size: tuple
+    size: tuple[int, int]
     path: np.ndarray
     camera: np.ndarray
     drift: np.ndarray
@@ -75,7 +76,9 @@ class Scene:
     noise_at: np.ndarray
 
 
-def make_scene(label, rng, *, size, num_frames):
+def make_scene(
+    label: str, rng: np.random.Generator, *, size: tuple[int, int], num_frames: int
+) -> Scene:
     """The Scene of a class of CLASSES.
 
     Args:
@@ -106,7 +109,7 @@ def make_scene(label, rng, *, size, num_frames):
     )
 
 
-def random_speed(label, rng):
+def random_speed(label: str, rng: np.random.Generator) -> float:
     """How much of its range the moving component of a class covers in a frame."""
     component, _ = MOTIONS[label]
     if component == 'angle':
@@ -118,7 +121,7 @@ def random_speed(label, rng):
     return rng.uniform(*PIXELS_PER_FRAME) / RESIZED[component] / (high - low)
 
 
-def state_path(label, start, speed, num_frames):
+def state_path(label: str, start: np.ndarray, speed: float, num_frames: int) -> np.ndarray:
     """States of the frames, num_frames x 4: one component moves, and begins anew at its end."""
     component, direction = MOTIONS[label]
     path = np.tile(np.asarray(start, float), (num_frames, 1))
@@ -127,7 +130,7 @@ def state_path(label, start, speed, num_frames):
     return path % 1
 
 
-def pose(state, size):
+def pose(state: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """A state in pixels and radians: centre x, centre y, angle (clockwise), diameter."""
     x, y, angle, scale = state
     smallest, largest = SIZE_RANGE
@@ -139,7 +142,7 @@ def pose(state, size):
     )
 
 
-def render(scene, *, noisy=True):
+def render(scene: Scene, *, noisy: bool = True) -> Iterator[np.ndarray]:
     """Yield the frames of a Scene, uint8 H x W x 3, RGB."""
     width, height = scene.size
     for number, state in enumerate(scene.path):

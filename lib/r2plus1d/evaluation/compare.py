@@ -1,11 +1,12 @@
 """Comparisons: one network in several precisions on the same videos, and several networks' runs."""
 
+import contextlib
 import csv
 import logging
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class Agreement(NamedTuple):
 
     videos: int
     failed: int
-    scores: dict[str, Any]
+    scores: dict[str, Union[Accuracy, MeanAveragePrecision]]
     clips: int
     same: int
 
@@ -86,12 +87,13 @@ def calibration_clips(source: DatabaseSource, count: int) -> list[np.ndarray]:
     """
     clips = []
     each = min(math.ceil(count / len(source)), source.settings.rows)
-    for number, sample in enumerate(source):
-        if sample.clips is None:
-            log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
-            continue
-        rows = [(number + i) % source.settings.rows for i in range(each)]
-        clips.append(sample.clips.pixels[rows])
+    with contextlib.closing(source.samples()) as samples:
+        for number, sample in enumerate(samples):
+            if sample.clips is None:
+                log.warning('%s is not used to calibrate: %s', sample.name, sample.failure)
+                continue
+            rows = [(number + i) % source.settings.rows for i in range(each)]
+            clips.append(sample.clips.pixels[rows])
     return clips
 
 

@@ -4,13 +4,16 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Sequence
+from typing import Any, Optional, Union
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, VideoScore, score_video
 from r2plus1d.inference.prediction import predict
 from r2plus1d.results.complete import complete_csv, require_place
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
+from r2plus1d.sources.sample import Sample, SampleSource
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +41,13 @@ class EvaluationSettings:
     batch_size: int = 6
     aggregation: str = 'mean'
     top_k: int = 5
-    output: pathlib.Path = None
-    class_names: tuple = None
+    output: Optional[pathlib.Path] = None
+    class_names: Optional[Sequence[str]] = None
     failures: pathlib.Path = pathlib.Path('failures.csv')
     stop_at_failure: bool = False
     display_iter: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for path in filter(None, (self.output, self.failures)):
             require_place(path)
         if self.output == self.failures:
@@ -63,16 +66,16 @@ class Result:
     """
 
     records: int
-    score: object
+    score: Union[Accuracy, MeanAveragePrecision]
     failed: int = 0
-    ended: str = None
+    ended: Optional[str] = None
 
     @property
-    def scored(self):
+    def scored(self) -> int:
         return self.score.videos
 
 
-def evaluate(reader, engine, settings):
+def evaluate(reader: SampleSource, engine: Any, settings: EvaluationSettings) -> Result:
     """Score every record of `reader` and return the Result.
 
     Ctrl-C ends it with what there is so far; what was written stays under PATH.partial.
@@ -129,14 +132,15 @@ def _require_every_record(result):
         )
 
 
-def header(settings, reader):
+def header(settings: EvaluationSettings, reader: SampleSource) -> list[str]:
     """Column names of the predictions."""
+    assert reader.needs.num_labels is not None
     top = range(1, min(settings.top_k, reader.needs.num_labels) + 1)
     classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
     return ['key', 'video', 'label', *classes, 'clips_right', 'clips']
 
 
-def row(sample, score, settings):
+def row(sample: Sample, score: VideoScore, settings: EvaluationSettings) -> list[Any]:
     """One video's key, id or path, labels, best classes, clips right of clips."""
 
     def name(label):

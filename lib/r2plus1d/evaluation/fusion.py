@@ -5,11 +5,14 @@ the other weighs twice as much at an alpha of 0.5.
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predictions import VideoScores
+from r2plus1d.evaluation.video_sums import VideoSums
 
 SWEEP = tuple(i / 20 for i in range(21))
 
@@ -28,7 +31,7 @@ class Sides:
     only_first: np.ndarray
     only_second: np.ndarray
 
-    def fuse(self, alpha):
+    def fuse(self, alpha: float) -> VideoScores:
         """VideoScores of alpha times the first sums and 1 - alpha times the second."""
 
         def weighted(field):
@@ -44,7 +47,7 @@ class Sides:
         )
 
 
-def match(sums1, sums2, names):
+def match(sums1: VideoSums, sums2: VideoSums, names: Sequence[Any]) -> Sides:
     """Return the Sides of two VideoSums.
 
     Args:
@@ -86,7 +89,7 @@ def _require_same_labels(sides, names):
         )
 
 
-def best(shares):
+def best(shares: Mapping[float, tuple[float, float]]) -> float:
     """The alpha with the highest top-1 accuracy; of equal ones the lowest.
 
     Args:

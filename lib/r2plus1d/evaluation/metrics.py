@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Callable
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 
-AGGREGATIONS = {'mean': np.mean, 'max': np.max}
+AGGREGATIONS: dict[str, Callable[..., np.ndarray]] = {'mean': np.mean, 'max': np.max}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,16 +26,18 @@ class VideoScore:
 
     probabilities: np.ndarray
     ranking: np.ndarray
-    labels: tuple
+    labels: tuple[int, ...]
     num_clips: int
     clips_right: int
 
-    def right_within(self, k):
+    def right_within(self, k: int) -> bool:
         """Whether one of the k most probable classes is a label."""
         return bool(np.isin(self.ranking[:k], self.labels).any())
 
 
-def score_video(probabilities, labels, *, aggregation='mean'):
+def score_video(
+    probabilities: np.ndarray, labels: Sequence[int], *, aggregation: str = 'mean'
+) -> VideoScore:
     """Score one video.
 
     Args:
@@ -46,7 +50,7 @@ def score_video(probabilities, labels, *, aggregation='mean'):
     return VideoScore(combined, rank(combined), tuple(labels), len(probabilities), clips_right)
 
 
-def rank(probabilities):
+def rank(probabilities: np.ndarray) -> np.ndarray:
     """Class indices from the most to the least probable; ties in the order of the index."""
     return np.argsort(-probabilities, kind='stable')
 
@@ -54,13 +58,13 @@ def rank(probabilities):
 class Accuracy:
     """Running clip, top-1 and top-k accuracy; memory does not grow with the videos."""
 
-    def __init__(self, top_k):
+    def __init__(self, top_k: int) -> None:
         if top_k < 1:
             raise InputError(f'top_k is {top_k}; at least 1')
         self.top_k = top_k
         self.videos = self.clips = self.clips_right = self.top1_right = self.topk_right = 0
 
-    def add(self, score):
+    def add(self, score: VideoScore) -> None:
         self.videos += 1
         self.clips += score.num_clips
         self.clips_right += score.clips_right
@@ -68,7 +72,7 @@ class Accuracy:
         self.topk_right += score.right_within(self.top_k)
 
     @property
-    def shares(self):
+    def shares(self) -> tuple[float, float, float]:
         """(clip, top-1, top-k) accuracy in 0 to 1; 0 before any video."""
         return (
             _share(self.clips_right, self.clips),
@@ -76,7 +80,7 @@ class Accuracy:
             _share(self.topk_right, self.videos),
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         clip, top1, topk = self.shares
         return f'clip: {clip:.5f}, top 1: {top1:.5f}, top{self.top_k}: {topk:.5f}'
 
@@ -87,26 +91,27 @@ class MeanAveragePrecision:
     Ranking needs all scores: memory grows by 5 bytes a video and class.
     """
 
-    def __init__(self):
-        self._scores, self._truths = [], []
+    def __init__(self) -> None:
+        self._scores: list[np.ndarray] = []
+        self._truths: list[np.ndarray] = []
 
     @property
-    def videos(self):
+    def videos(self) -> int:
         return len(self._scores)
 
     @property
-    def shares(self):
+    def shares(self) -> tuple[float, float, float]:
         """As Accuracy's: the mean average precision in the place of top-1, NaN for the others."""
         return math.nan, self.value, math.nan
 
-    def add(self, score):
+    def add(self, score: VideoScore) -> None:
         truth = np.zeros(len(score.probabilities), bool)
         truth[list(score.labels)] = True
         self._scores.append(score.probabilities.astype(np.float32))
         self._truths.append(truth)
 
     @property
-    def value(self):
+    def value(self) -> float:
         """The mean over the classes that occur, in 0 to 1; 0 before any video."""
         if not self._scores:
             return 0.0
@@ -114,11 +119,11 @@ class MeanAveragePrecision:
         occurring = np.flatnonzero(truths.any(axis=0))
         return float(np.mean([average_precision(scores[:, c], truths[:, c]) for c in occurring]))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'mean average precision: {self.value:.5f}'
 
 
-def average_precision(scores, truths):
+def average_precision(scores: np.ndarray, truths: np.ndarray) -> float:
     """Mean precision at the rank of each true entry; equal scores share the last one's rank.
 
     Args:

@@ -1,6 +1,9 @@
 """Scores of videos: their accuracy, and a CSV of the best classes of each."""
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 import numpy as np
 
@@ -27,22 +30,28 @@ class VideoScores:
     labels: np.ndarray
     scores: np.ndarray
     weights: np.ndarray
-    counts: dict
+    counts: Mapping[str, np.ndarray]
 
     @property
-    def shares(self):
+    def shares(self) -> tuple[float, float]:
         """(top-1, top-5) accuracy in 0 to 1."""
         own = np.take_along_axis(self.scores, self.labels[:, None], axis=1)
         lower = np.arange(self.scores.shape[1]) < self.labels[:, None]
         before = ((self.scores > own) | (self.scores == own) & lower).sum(axis=1)
         return float((before < 1).mean()), float((before < TOP_K).mean())
 
-    def __str__(self):
+    def __str__(self) -> str:
         top1, top5 = self.shares
         return f'top1 {top1:.5f}, top{TOP_K} {top5:.5f}'
 
 
-def write_predictions(path, videos, *, top_k, class_names=None):
+def write_predictions(
+    path: Optional[pathlib.Path],
+    videos: VideoScores,
+    *,
+    top_k: int,
+    class_names: Optional[Sequence[str]] = None,
+) -> None:
     """Write a CSV row for each of `videos`, a VideoScores: id, label, best classes, counts."""
     top = range(1, min(top_k, videos.scores.shape[1]) + 1)
     classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
@@ -56,7 +65,7 @@ def write_predictions(path, videos, *, top_k, class_names=None):
             write([video_id, names[label], *[v for pair in pairs for v in pair], *counts])
 
 
-def require_names(path):
+def require_names(path: Optional[pathlib.Path]) -> None:
     """Raise InputError unless there is a file of class names at `path`, or `path` is None."""
     if path is not None and not path.is_file():
         raise InputError(f'labels is {path}, which is no file; class names, one a line')

@@ -1,9 +1,13 @@
 """Sums over the clips of each video, and what they say about it; a video is known by its id."""
 
+import pathlib
+from typing import Any, Optional
+
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.predictions import VideoScores
+from r2plus1d.features.read import FeatureFile
 
 
 class VideoSums:
@@ -17,23 +21,23 @@ class VideoSums:
         clips_right: those of them whose most probable class is the label.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.clips = self.clips_right = 0
-        self._paths = []
-        self._rows = {}  # video id: row of _table
-        self._table = None
+        self._paths: list[pathlib.Path] = []
+        self._rows: dict[int, int] = {}  # video id: row of _table
+        self._table: Any = None  # as `table`, with rows to spare; None before the first file
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Distinct videos."""
         return len(self._rows)
 
     @property
-    def num_labels(self):
+    def num_labels(self) -> Optional[int]:
         """Classes of the files added; None before the first."""
         return None if self._table is None else self._table['sums'].shape[1]
 
     @property
-    def table(self):
+    def table(self) -> np.ndarray:
         """A structured array, one entry a video, ascending by video id.
 
         Its fields: video_id, label, clips, clips_right, summed (clips in the sums), all int64;
@@ -45,11 +49,11 @@ class VideoSums:
         return table[np.argsort(table['video_id'])]
 
     @property
-    def clip_accuracy(self):
+    def clip_accuracy(self) -> float:
         """Share of right clips among all, also with `max_clip`; 0 before any."""
         return self.clips_right / self.clips if self.clips else 0.0
 
-    def add(self, file, max_clip=0):
+    def add(self, file: FeatureFile, max_clip: int = 0) -> None:
         """Add the clips of a FeatureFile, of each video `max_clip` at most over all files; 0: all.
 
         Raises:
@@ -125,7 +129,7 @@ class VideoSums:
             self._table['sums'][met] = _added(sums, softmax[kept[block]], of_clip)
         return right
 
-    def scores(self):
+    def scores(self) -> VideoScores:
         """The sums as VideoScores, ascending by video id."""
         table = self.table
         counts = {name: table[name] for name in ('clips_right', 'clips')}

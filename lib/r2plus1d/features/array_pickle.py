@@ -6,15 +6,20 @@ with their plain pickle.
 
 import pickle
 import struct
+from collections.abc import Iterable
+from typing import Any, BinaryIO, Callable
 
 import numpy as np
+
+# name, dtype, shape, blocks
+PickledArray = tuple[str, Any, tuple[int, ...], Callable[[], Iterable[np.ndarray]]]
 
 # Python 2 reads the length of a text into a signed 32-bit number, and bytes are written as text
 # in which those above 127 take two.
 MAX_BYTES = 2**30 - 1
 
 
-def write(file, arrays):
+def write(file: BinaryIO, arrays: Iterable[PickledArray]) -> None:
     """Write a dict of arrays.
 
     Args:

@@ -4,14 +4,19 @@ import contextlib
 import dataclasses
 import itertools
 import logging
+from collections.abc import Sequence
+from typing import Any, Union
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import Entry
+from r2plus1d.features.store import Entry, Store
 from r2plus1d.networks import cost
+from r2plus1d.networks.network import Network
 from r2plus1d.results.progress import Progress
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.file_source import VideoFiles
 from r2plus1d.sources.sample import label_rows
 from r2plus1d.video.clip import Work, normalize
 
@@ -22,7 +27,7 @@ INPUTS = ('data', 'label', 'video_id', 'start_frame')
 LOGGED_FAILURES = 20
 
 
-def blob_shapes(network):
+def blob_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """{blob: shape of a clip's row} of every blob that can be asked for, inputs first."""
     shapes = {'data': network.data_shape, 'label': network.label_shape}
     shapes.update({'video_id': (), 'start_frame': ()})
@@ -30,7 +35,7 @@ def blob_shapes(network):
     return shapes
 
 
-def columns(network, features):
+def columns(network: Network, features: Sequence[str]) -> dict[str, Column]:
     """Return {blob: Column} of the blobs to extract, in the order asked for.
 
     Raises:
@@ -67,7 +72,12 @@ class ExtractionSettings:
     display_iter: int = 10
 
 
-def extract(source, engine, store, settings):
+def extract(
+    source: Union[DatabaseSource, VideoFiles],
+    engine: Any,
+    store: Store,
+    settings: ExtractionSettings,
+) -> Work:
     """Fill `store` with the records that it lacks; return the Work of decoding them.
 
     Args:
@@ -96,7 +106,7 @@ def extract(source, engine, store, settings):
             for sample in held:
                 failed += sample.failure is not None
                 _log_failure(sample, failed)
-            work = sum((sample.clips.work for sample in good), work)
+            work = sum((s.clips.work for s in held if s.clips is not None), work)
             progress.step(f'failed: {failed}', len(held))
     if store.done != len(source):
         raise InputError(

@@ -127,7 +127,7 @@ def _open_store(job, source, engine, arguments):
 
 
 def _records_together(job, engine):
-    """How many records can change each other's bits; store.differing knows the same of arguments.
+    """How many records can change each other's bits; arguments.differing knows the same.
 
     On a CPU every engine computes a clip alone. PyTorch's replicas may have different numbers of
     threads, which its sums depend on, so there the bits depend on the replica that has the clip.

@@ -8,18 +8,20 @@ OUTPUT.partial/failures.csv.
 import contextlib
 import pathlib
 import shutil
-from typing import NamedTuple, Optional
+from collections.abc import Mapping
+from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import InputError
 from r2plus1d.features import array_pickle
-from r2plus1d.features.store import (
+from r2plus1d.features.arguments import (
+    Arguments,
     differing,
-    discard,
-    is_begun,
     read_arguments,
     require_same,
     write_arguments,
 )
+from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.store import Store, discard, is_begun
 from r2plus1d.results.complete import complete_csv, require_folder_of, sync
 from r2plus1d.results.failures import FailureList
 
@@ -56,7 +58,7 @@ class FeatureOutput:
         InputError: the path cannot be used.
     """
 
-    def __init__(self, path, *, is_folder):
+    def __init__(self, path: Union[str, pathlib.Path], *, is_folder: bool) -> None:
         self.path, self._is_folder = pathlib.Path(path), is_folder
         if self.path.name in ('', '..'):
             raise InputError(f'output_path {self.path} is no name of a file or folder to make')
@@ -69,13 +71,13 @@ class FeatureOutput:
         self.partial = self.path.with_name(f'{self.path.name}.partial')
         self._given_up = self.partial / 'failures.csv'
 
-    def beside(self, name):
+    def beside(self, name: str) -> pathlib.Path:
         """The path of a list that goes with the features."""
         if self._is_folder:
             return self.path / name
         return self.path.with_name(f'{self.path.stem}.{name}')
 
-    def check(self, columns, rows):
+    def check(self, columns: Mapping[str, Column], rows: int) -> None:
         """Raise InputError if arrays of so many rows do not fit into a pickle."""
         for name, column in columns.items():
             size = column.row_bytes * rows
@@ -85,7 +87,7 @@ class FeatureOutput:
                     f'{array_pickle.MAX_BYTES / 1e9:.1f} GB at most: --output_format=npy'
                 )
 
-    def finished(self, arguments, *, overwrite):
+    def finished(self, arguments: Arguments, *, overwrite: bool) -> Optional[Totals]:
         """Return the Totals of an output that is already there, None if there is none.
 
         With `overwrite` there is none, and what an interrupted run left is removed. A folder that
@@ -113,7 +115,7 @@ class FeatureOutput:
         discard(self.partial)
         return Totals(*found['totals'])
 
-    def differs(self, arguments):
+    def differs(self, arguments: Arguments) -> bool:
         """Whether there is an output, complete or begun, that was made with other arguments."""
         whole = read_arguments(self.beside('arguments.json')) or {}
         begun = read_arguments(self.partial / 'arguments.json') if is_begun(self.partial) else None
@@ -138,7 +140,7 @@ class FeatureOutput:
                 f'{self.path} holds {strangers[0]}, which is not of features; it is not replaced'
             )
 
-    def finish(self, store, arguments):
+    def finish(self, store: Store, arguments: Arguments) -> Totals:
         """Write everything from a full `store`, the features last, and return the Totals."""
         failed = store.failed()
         if failed.all():

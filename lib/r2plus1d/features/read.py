@@ -7,6 +7,8 @@ Python 3, or a folder with an .npy file for each blob. Row i of every array is t
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterator
+from typing import Union
 
 import numpy as np
 
@@ -35,17 +37,17 @@ class FeatureFile:
     video_ids: np.ndarray
 
     @property
-    def num_labels(self):
+    def num_labels(self) -> int:
         return self.softmax.shape[1]
 
-    def blocks(self):
+    def blocks(self) -> Iterator[slice]:
         """Yield slices of the rows, in order, so that one slice of softmax fits into memory."""
         rows = max(1, BLOCK // self.num_labels)
         for start in range(0, len(self.softmax), rows):
             yield slice(start, start + rows)
 
 
-def find(folder):
+def find(folder: Union[str, pathlib.Path]) -> list[pathlib.Path]:
     """Paths of the feature files in `folder`, `_2` before `_10`, without hidden and partial ones.
 
     Raises:
@@ -71,7 +73,7 @@ def _natural(name):
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
-def find_numbered(folder, count):
+def find_numbered(folder: Union[str, pathlib.Path], count: int) -> dict[int, pathlib.Path]:
     """Feature files in `folder` whose names end in _1 to _`count`, before .pkl if it is there.
 
     Returns:
@@ -97,7 +99,7 @@ def _stem(path):
     return path.stem if path.suffix == '.pkl' else path.name
 
 
-def read_features(path):
+def read_features(path: Union[str, pathlib.Path]) -> FeatureFile:
     """Return the FeatureFile at `path`, a pickle or a folder.
 
     Raises:

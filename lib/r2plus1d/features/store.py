@@ -17,13 +17,19 @@ import os
 import pathlib
 import shutil
 import time
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.features.npy_rows import NpyFile
-from r2plus1d.results.complete import complete_file
+from r2plus1d.features.arguments import (
+    Arguments,
+    read_arguments,
+    require_same,
+    write_arguments,
+)
+from r2plus1d.features.npy_rows import Column, NpyFile
 
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
@@ -43,15 +49,15 @@ class Entry(NamedTuple):
         failure: the reason for having no rows, or None.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # it hides tuple.index
     key: str
-    file: str
-    labels: tuple
-    video_id: int
-    starts: tuple = ()
-    seconds: tuple = ()
-    right: int = None
-    failure: str = None
+    file: Optional[str]
+    labels: Sequence[int]
+    video_id: Optional[int]
+    starts: Sequence[int] = ()
+    seconds: Sequence[Sequence[Optional[float]]] = ()
+    right: Optional[int] = None
+    failure: Optional[str] = None
 
 
 class Store:
@@ -71,7 +77,16 @@ class Store:
         InputError: the folder was begun with other arguments, or another process is at work.
     """
 
-    def __init__(self, folder, columns, *, num_records, rows, arguments, batch=1):
+    def __init__(
+        self,
+        folder: Union[str, pathlib.Path],
+        columns: Mapping[str, Column],
+        *,
+        num_records: int,
+        rows: int,
+        arguments: Arguments,
+        batch: int = 1,
+    ) -> None:
         self.folder, self.columns = pathlib.Path(folder), columns
         self.num_records, self.rows = num_records, rows
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -83,12 +98,13 @@ class Store:
             for name, c in columns.items()
             if not self.complete(name).exists()
         }
-        self._pending, self._last_sync = [], time.monotonic()
+        self._pending: list[Entry] = []
+        self._last_sync = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> 'Store':
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         try:
             self.sync()
         finally:
@@ -136,11 +152,11 @@ class Store:
     def _path(self, name):
         return self.folder / f'{name}.npy'
 
-    def complete(self, name):
+    def complete(self, name: str) -> pathlib.Path:
         """Where the finished array of a blob goes, beside whatever else is finished."""
         return self.folder / 'complete' / f'{name}.npy'
 
-    def add(self, entries, arrays):
+    def add(self, entries: Sequence[Entry], arrays: Mapping[str, np.ndarray]) -> None:
         """Add records.
 
         Args:
@@ -158,7 +174,7 @@ class Store:
         if time.monotonic() - self._last_sync > SECONDS_BETWEEN_SYNCS:
             self.sync()
 
-    def sync(self):
+    def sync(self) -> None:
         """Bring everything to the disk, the rows before the lines that say so."""
         if self._pending:
             for array in self._arrays.values():
@@ -170,7 +186,7 @@ class Store:
             os.fsync(self._journal.fileno())
         self._last_sync = time.monotonic()
 
-    def entries(self):
+    def entries(self) -> Iterator[Entry]:
         """Yield the Entry of each record that is done, in the order of the records' indices."""
         self.sync()
         places = np.full(self.num_records, -1, np.int64)
@@ -181,7 +197,7 @@ class Store:
             self._journal.seek(place)
             yield Entry(*json.loads(self._journal.readline()))
 
-    def failed(self):
+    def failed(self) -> np.ndarray:
         """Which records have no rows, bool (num_records,)."""
         self.sync()
         failed = np.ones(self.num_records, bool)
@@ -189,7 +205,7 @@ class Store:
             failed[entry.index] = entry.failure is not None
         return failed
 
-    def blocks(self, name, failed):
+    def blocks(self, name: str, failed: np.ndarray) -> Iterator[np.ndarray]:
         """Yield a blob's rows in the order of the records, without those that `failed`."""
         step = max(1, BLOCK_BYTES // max(1, self.rows * self.columns[name].row_bytes))
         for begin in range(0, self.num_records, step):
@@ -197,7 +213,7 @@ class Store:
             block = self._arrays[name].read(begin * self.rows, end * self.rows)
             yield block[~np.repeat(failed[begin:end], self.rows)]
 
-    def complete_arrays(self, failed):
+    def complete_arrays(self, failed: np.ndarray) -> None:
         """Put every array where `complete` says: as it is, or without the rows that `failed`."""
         self.complete('').parent.mkdir(exist_ok=True)
         for name, array in self._arrays.items():
@@ -216,13 +232,13 @@ class Store:
                 self._path(name).replace(self.complete(name))
 
 
-def is_begun(folder):
+def is_begun(folder: pathlib.Path) -> bool:
     """Whether the store in `folder` has a record; with none it can become another run's."""
     journal = folder / JOURNAL
     return journal.exists() and journal.stat().st_size > 0
 
 
-def discard(folder):
+def discard(folder: pathlib.Path) -> None:
     """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
     if folder.exists():
         with _own_journal(folder):
@@ -242,59 +258,3 @@ def _own_journal(folder):
         journal.close()
         raise InputError(f'{folder} is being written by another process')
     return journal
-
-
-def read_arguments(path):
-    """Return the dict that write_arguments wrote, None if it is damaged or not there."""
-    try:
-        arguments = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return arguments if isinstance(arguments, dict) else None
-
-
-def write_arguments(path, arguments):
-    with complete_file(path, 'w') as file:
-        file.write(json.dumps(arguments, indent=1) + '\n')
-
-
-def differing(before, now):
-    """Names, in order, of what differs between the arguments of a file and those of this run."""
-    now = json.loads(json.dumps(now))
-    names = (before.keys() | now.keys()) - _without_effect(before, now)
-    # A flag that an older release did not have, and that is not used, differs in nothing.
-    return sorted(k for k in names if (before.get(k) or None) != (now.get(k) or None))
-
-
-def _without_effect(*runs):
-    """Names of arguments that change no bit: on a CPU every engine computes a clip alone.
-
-    PyTorch's sums depend on how many threads each replica has.
-    """
-    if any('CPU' not in run.get('gpus', '') for run in runs):
-        return set()
-    names = {'batch_size', 'engine_threads', 'cpu_replicas', 'gpus'}
-    if any(run.get('engine') == 'torch' for run in runs):
-        several = any(run.get('cpu_replicas', 1) > 1 for run in runs)
-        names = set() if several else {'batch_size'}
-    if any(run.get('num_iterations', -1) >= 0 for run in runs):
-        names &= {'engine_threads'}  # so many batches: how large they are decides the records
-    return names
-
-
-def require_same(place, before, now):
-    """Raise InputError with all that differs between two dicts of arguments."""
-    names = differing(before, now)
-    if names:
-        shown = '; '.join(
-            f'{name} was {_shown(before.get(name))} and is {_shown(now.get(name))}'
-            for name in names
-        )
-        raise InputError(
-            f'{place} was made with other arguments: {shown}. '
-            'Give the same, another --output_path, or --overwrite=1 to begin again'
-        )
-
-
-def _shown(value):
-    return 'not set' if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -1,9 +1,16 @@
 """Reader and engine together: a stream of what the network says of each record."""
 
+from collections.abc import Iterator
+from typing import Any, Optional
+
 import numpy as np
 
+from r2plus1d.sources.sample import Sample, SampleSource
 
-def predict(reader, engine, *, batch_size):
+
+def predict(
+    reader: SampleSource, engine: Any, *, batch_size: int
+) -> Iterator[tuple[Sample, Optional[dict[str, np.ndarray]]]]:
     """Yield (Sample, {output: rows of the sample}) in the database's order; None for a failed one.
 
     The engine gets `batch_size` videos at a time, the last time what is left. While it works, the
@@ -14,7 +21,7 @@ def predict(reader, engine, *, batch_size):
         engine: with `run(pixels)`.
         batch_size: videos, over all devices.
     """
-    held = []
+    held: list[Sample] = []
     for sample in reader:
         if sample.failure is not None:
             yield from _run(held, engine, reader)  # what came before it is known first

@@ -1,6 +1,8 @@
 """Clips for people to look at: arrays in an npz, and a contact sheet."""
 
 import dataclasses
+import pathlib
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -8,8 +10,10 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import XY
 from r2plus1d.results.complete import complete_file, require_place
-from r2plus1d.sources.sample import label_rows
+from r2plus1d.sources.database_source import DatabaseSource
+from r2plus1d.sources.sample import Sample, label_rows
 from r2plus1d.video.clip import normalize
+from r2plus1d.video.clip_settings import ClipSettings
 
 MAX_SHEET_ROWS = 500
 CAPTION_HEIGHT = 16
@@ -33,10 +37,16 @@ class Shown:
     video_ids: np.ndarray
     keys: np.ndarray
     starts: np.ndarray
-    failed: tuple
+    failed: tuple[Sample, ...]
 
 
-def check(*, output, sheet, raw, settings):
+def check(
+    *,
+    output: Optional[pathlib.Path],
+    sheet: Optional[pathlib.Path],
+    raw: bool,
+    settings: ClipSettings,
+) -> None:
     """Refuse, before anything is decoded, a call that could show nothing."""
     if output is None and sheet is None:
         raise InputError('nothing to write: give --output=x.npz, --sheet=x.png or both')
@@ -50,7 +60,7 @@ def check(*, output, sheet, raw, settings):
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 
 
-def collect(reader):
+def collect(reader: DatabaseSource) -> Shown:
     """Read all of a DatabaseSource into a Shown."""
     samples = list(reader)
     good = [sample for sample in samples if sample.failure is None]
@@ -59,17 +69,18 @@ def collect(reader):
         raise InputError(f'none of {len(samples)} records can be used: {_reasons(failed)}')
     rows = reader.settings.rows
     ids = [NO_VIDEO_ID if sample.video_id is None else sample.video_id for sample in good]
+    clips = [sample.clips for sample in good if sample.clips is not None]
     return Shown(
-        pixels=np.concatenate([sample.clips.pixels for sample in good]),
+        pixels=np.concatenate([each.pixels for each in clips]),
         labels=label_rows(good, rows, reader.needs),
         video_ids=np.repeat(np.array(ids, np.int64), rows),
         keys=np.repeat([sample.key for sample in good], rows),
-        starts=np.concatenate([sample.clips.starts for sample in good]),
+        starts=np.concatenate([each.starts for each in clips]),
         failed=failed,
     )
 
 
-def save_arrays(path, shown, settings, *, raw):
+def save_arrays(path: pathlib.Path, shown: Shown, settings: ClipSettings, *, raw: bool) -> None:
     """Write an npz: `data` float32 or `rgb_u8`, N x C x T x H x W, and each row's label, ids."""
     pixels = {'rgb_u8': shown.pixels} if raw else {'data': normalize(shown.pixels, settings)}
     others = {'label': shown.labels, 'video_id': shown.video_ids}
@@ -77,7 +88,7 @@ def save_arrays(path, shown, settings, *, raw):
         np.savez(file, **pixels, **others, key=shown.keys, start=shown.starts)
 
 
-def save_sheet(path, shown, settings):
+def save_sheet(path: pathlib.Path, shown: Shown, settings: ClipSettings) -> None:
     """Write a PNG with one row a clip, its frames from left to right, under a caption."""
     if len(shown.pixels) > MAX_SHEET_ROWS:
         raise InputError(

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Optional
 
 import numpy as np
@@ -94,7 +94,7 @@ class DatabaseSource:
 
     def samples(
         self, first: int = 0, *, threads: Optional[int] = None, batch: Optional[int] = None
-    ) -> Iterator[Sample]:
+    ) -> Generator[Sample, None, None]:
         """Yield the Sample of each record, in an order that is always the same.
 
         Args:

@@ -5,12 +5,14 @@ import hashlib
 import itertools
 import os
 import pathlib
-from typing import NamedTuple, Optional
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, Optional, Union
 
 from r2plus1d.datasets.dense_list import clip_starts
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.sources.grouped import file_state, grouped_samples
 from r2plus1d.sources.sample import RecordNeeds, Sample
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
 from r2plus1d.video.prefetch import prefetch
 
@@ -44,7 +46,15 @@ class VideoFiles:
         identity: text that differs if the clips do.
     """
 
-    def __init__(self, paths, settings, stride, *, threads=4, limit=None):
+    def __init__(
+        self,
+        paths: Sequence[pathlib.Path],
+        settings: ClipSettings,
+        stride: Stride,
+        *,
+        threads: int = 4,
+        limit: Optional[int] = None,
+    ) -> None:
         self.settings, self.needs = settings, RecordNeeds(num_labels=None)
         tasks = ((path, settings.required, stride) for path in paths)
         self._records = []
@@ -56,17 +66,19 @@ class VideoFiles:
         text = '\n'.join([*map(repr, self._records), *map(file_state, paths)])
         self.identity = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def __enter__(self):
+    def __enter__(self) -> 'VideoFiles':
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         """Nothing is open between two calls."""
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Clips, and files that fail."""
         return len(self._records)
 
-    def samples(self, first=0, *, threads=4, batch=1):
+    def samples(
+        self, first: int = 0, *, threads: int = 4, batch: int = 1
+    ) -> Generator[Sample, None, None]:
         """Yield the Sample of each clip; see DatabaseSource.samples. Its video id is its file's."""
         numbers = range(first, len(self))
         stretches = [list(s) for _, s in itertools.groupby(numbers, lambda i: self._records[i][0])]
@@ -113,7 +125,7 @@ def _starts(num_frames, required, stride, frames_a_second):
     return sorted(set(starts))
 
 
-def find_videos(places):
+def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> list[pathlib.Path]:
     """Return the paths of the video files that `places` name, each once, in order.
 
     Args:
@@ -123,7 +135,7 @@ def find_videos(places):
     Raises:
         InputError: one is not there, or there are no videos.
     """
-    found = {}
+    found: dict[pathlib.Path, None] = {}
     for place in map(pathlib.Path, places):
         for path in _expanded(place):
             found[path] = None

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import typing
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -50,17 +51,30 @@ class Sample:
     index: int
     key: str
     path: typing.Optional[str] = None
-    labels: tuple = ()
+    labels: tuple[int, ...] = ()
     video_id: typing.Optional[int] = None
     start_frame: typing.Optional[int] = None
     clips: typing.Optional[Clips] = None
     failure: typing.Optional[str] = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """How to call it in a message: its key, and its path or video id if it has one."""
         known = self.path or (None if self.video_id is None else f'video {self.video_id}')
         return f'record {self.key}' + (f' ({known})' if known else '')
+
+
+class SampleSource(typing.Protocol):
+    """Samples, each once and in order, and the settings by which they are read."""
+
+    settings: ClipSettings
+    needs: RecordNeeds
+
+    def __len__(self) -> int:
+        """Number of samples."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield every Sample."""
 
 
 def read_sample(
@@ -78,7 +92,7 @@ def read_sample(
         draw: number that the random choices follow from; `index` if left out.
     """
     sample, source = open_record(index, key, value, needs)
-    if sample.failure is not None:
+    if source is None:  # the record failed
         return sample
     draw = index if draw is None else draw
     try:
@@ -88,7 +102,9 @@ def read_sample(
     return with_clips(sample, clips)
 
 
-def open_record(index, key, value, needs):
+def open_record(
+    index: int, key: str, value: bytes, needs: RecordNeeds
+) -> tuple[Sample, typing.Union[bytes, str, None]]:
     """Return (Sample without clips, bytes or path of its video) of a record.
 
     Whatever is wrong with the record becomes the Sample's `failure`.
@@ -104,7 +120,7 @@ def open_record(index, key, value, needs):
     return sample, path if needs.use_local_file else record.video
 
 
-def with_clips(sample, clips):
+def with_clips(sample: Sample, clips: Clips) -> Sample:
     """Return `sample` with its Clips, and warn of packets that they had to do without."""
     if clips.num_undecodable:
         log.warning('%s: %d packets do not decode; clips are of the other frames, as in Caffe2',
@@ -128,7 +144,7 @@ def _require(record, path, needs):
         raise RecordError('no video id, which get_video_id asks for')
 
 
-def label_rows(samples, rows, needs):
+def label_rows(samples: Sequence[Sample], rows: int, needs: RecordNeeds) -> np.ndarray:
     """Return the labels of `samples`, each repeated `rows` times, as the network takes them.
 
     Returns:
@@ -137,6 +153,7 @@ def label_rows(samples, rows, needs):
     if not needs.multi_label:
         labels = np.array([sample.labels[0] for sample in samples], np.int32)
     else:
+        assert needs.num_labels is not None
         labels = np.zeros((len(samples), needs.num_labels), np.int32)
         for row, sample in zip(labels, samples):
             row[list(sample.labels)] = 1

@@ -2,14 +2,18 @@
 
 import dataclasses
 import functools
+import pathlib
+from collections.abc import Iterator
+from typing import Optional, Union
 
 import numpy as np
 
 from r2plus1d.datasets.database import Database, check_kind
 from r2plus1d.devices import Shard
 from r2plus1d.errors import InputError
-from r2plus1d.sources.sample import label_rows, read_sample
+from r2plus1d.sources.sample import RecordNeeds, Sample, label_rows, read_sample
 from r2plus1d.video.clip import normalize
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.prefetch import prefetch
 
 
@@ -25,7 +29,7 @@ class Batch:
 
     data: np.ndarray
     label: np.ndarray
-    failed: tuple
+    failed: tuple[Sample, ...]
 
 
 class TrainingData:
@@ -44,29 +48,38 @@ class TrainingData:
         threads: videos decoded at the same time.
     """
 
-    def __init__(self, path, settings, needs, *, batch_size, shard=None, threads=4):
+    def __init__(
+        self,
+        path: Union[str, pathlib.Path],
+        settings: ClipSettings,
+        needs: RecordNeeds,
+        *,
+        batch_size: int,
+        shard: Optional[Shard] = None,
+        threads: int = 4,
+    ) -> None:
         self.settings, self.needs, self.batch_size = settings, needs, batch_size
         self.shard, self._threads = shard or Shard(), threads
         self._database = Database(path)
         check_kind(self._database, needs.use_local_file)
         self._keys = self._database.keys()
 
-    def __enter__(self):
+    def __enter__(self) -> 'TrainingData':
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self._database.close()
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Number of records."""
         return len(self._keys)
 
-    def draws(self, iteration):
+    def draws(self, iteration: int) -> range:
         """The draw numbers of this machine's batch in an iteration, counted from 0."""
         first = (iteration * self.shard.count + self.shard.index) * self.batch_size
         return range(first, first + self.batch_size)
 
-    def record_of(self, draw):
+    def record_of(self, draw: int) -> int:
         """The record, counted in the order of keys, that a draw takes."""
         return int(self._permutation(draw // len(self))[draw % len(self)])
 
@@ -74,7 +87,7 @@ class TrainingData:
     def _permutation(self, number):
         return np.random.default_rng([self.settings.seed, number]).permutation(len(self))
 
-    def batches(self, first, last):
+    def batches(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the Batch of each iteration from `first` to before `last`."""
         draws = ((draw,) for iteration in range(first, last) for draw in self.draws(iteration))
         batch = []

@@ -49,7 +49,7 @@ class WholeVideos:
     def _read(self, index: int, path: str) -> Sample:
         key = str(index)
         try:
-            clips = read_clips(path, self.settings, index=index)
+            clips = read_clips(path, self.settings, draw=index)
         except RecordError as error:
             return Sample(index, key, path, failure=error.reason)
         return Sample(index, key, path, clips=clips)

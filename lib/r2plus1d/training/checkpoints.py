@@ -3,8 +3,10 @@
 import logging
 import pathlib
 import re
+from typing import Any, Optional, Union
 
 from r2plus1d.errors import InputError
+from r2plus1d.networks.network import Network
 from r2plus1d.weights.files import ITERATION, read_minidb
 
 log = logging.getLogger(__name__)
@@ -12,34 +14,43 @@ log = logging.getLogger(__name__)
 EPOCH = re.compile(r'_(\d+)\.mdl$')
 
 
-def checkpoint_path(folder, network, epoch):
+def checkpoint_path(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
     """`{model_name}_{epoch}.mdl`, with the width in the name where it is not 1."""
     return pathlib.Path(folder) / f'{checkpoint_stem(network)}_{epoch}.mdl'
 
 
-def checkpoint_stem(network):
+def checkpoint_stem(network: Network) -> str:
     return network.architecture + ('' if network.width == 1 else f'_w{network.width:g}')
 
 
-def newest(folder, network):
+def newest(
+    folder: Union[str, pathlib.Path], network: Network
+) -> tuple[int, Optional[pathlib.Path]]:
     """Return (epoch, path) of the network's last complete checkpoint in `folder`, or (0, None)."""
     stem = checkpoint_stem(network)
+    pattern = re.compile(re.escape(stem) + EPOCH.pattern)
     found = {
-        int(EPOCH.search(path.name).group(1)): path
+        int(match.group(1)): path
         for path in pathlib.Path(folder).glob(f'{stem}_*.mdl')
-        if re.fullmatch(re.escape(stem) + r'_\d+\.mdl', path.name)
+        if (match := pattern.fullmatch(path.name))
     }
     return max(found.items(), default=(0, None))
 
 
-def epoch_of(path):
+def epoch_of(path: Union[str, pathlib.Path]) -> Optional[int]:
     """The epoch after which a checkpoint was written, from its name; None if it has none."""
     match = EPOCH.search(pathlib.Path(path).name)
     return int(match.group(1)) if match else None
 
 
-def restore(path, net):
+from typing import Optional, Union
+
+from r2plus1d.networks.network import Network
+
+
+def restore(path: Union[str, pathlib.Path], net: Any) -> int:
     """Give a net everything that its `save` wrote; returns the iterations done.
+
 
     Raises:
         InputError: a file that is no checkpoint of this network.

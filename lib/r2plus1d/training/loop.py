@@ -6,6 +6,7 @@ import logging
 import math
 import pathlib
 import time
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -13,7 +14,11 @@ from r2plus1d.errors import InputError
 from r2plus1d.results.complete import complete_file
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
+from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training import checkpoints
+from r2plus1d.training.schedule import Schedule
+
+Test = Callable[[dict[str, np.ndarray]], tuple[float, float, float]]
 
 log = logging.getLogger(__name__)
 
@@ -50,19 +55,27 @@ class EpochTotals:
     failed: int = 0
     network_seconds: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'loss: {self.mean_loss:.4f}, accuracy: {self.mean_accuracy:.4f}'
 
     @property
-    def mean_loss(self):
+    def mean_loss(self) -> float:
         return self.loss / max(1, self.iterations)
 
     @property
-    def mean_accuracy(self):
+    def mean_accuracy(self) -> float:
         return self.accuracy / max(1, self.iterations)
 
 
-def train(net, data, schedule, settings, *, first_epoch, test=None):
+def train(
+    net: Any,
+    data: TrainingData,
+    schedule: Schedule,
+    settings: LoopSettings,
+    *,
+    first_epoch: int,
+    test: Optional[Test] = None,
+) -> None:
     """Train from `first_epoch` (0 at the start) to the schedule's last.
 
     The first of several machines writes checkpoints and the log, and tests.

@@ -29,7 +29,7 @@ class Schedule:
     step_epoch: int = 10
     gamma: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.epoch_size < self.batch_size:
             raise InputError(
                 f'epoch_size is {self.epoch_size}, less than one batch of {self.batch_size} clips '
@@ -37,11 +37,11 @@ class Schedule:
             )
 
     @property
-    def iterations(self):
+    def iterations(self) -> int:
         """Iterations of an epoch."""
         return self.epoch_size // self.batch_size
 
-    def learning_rate(self, iteration):
+    def learning_rate(self, iteration: int) -> float:
         """The rate at an iteration, counted from 0 over all epochs."""
         step = int(self.step_epoch * self.epoch_size / self.batch_size)
         rate = self.base_learning_rate * self.num_devices

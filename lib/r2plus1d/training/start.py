@@ -1,17 +1,32 @@
 """What a net begins with: a checkpoint, weights to fine-tune, or its initial values."""
 
 import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Optional, Union
+
+import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.networks.network import Network
 from r2plus1d.training import checkpoints
+from r2plus1d.training.schedule import Schedule
 from r2plus1d.weights.match import fit_parameter, match_parameters, with_present_names
 from r2plus1d.weights.stored import open_weights
 
 log = logging.getLogger(__name__)
 
 
-def start(net, schedule, *, folder, pretrained=None, db_type=None, proceed=True):
+def start(
+    net: Any,
+    schedule: Schedule,
+    *,
+    folder: Union[str, pathlib.Path],
+    pretrained: Optional[pathlib.Path] = None,
+    db_type: Optional[str] = None,
+    proceed: bool = True,
+) -> int:
     """Set what `net` begins with; return the number of epochs that are already done.
 
     Args:
@@ -28,8 +43,9 @@ def start(net, schedule, *, folder, pretrained=None, db_type=None, proceed=True)
             checkpoint that does not fit the schedule.
     """
     epoch, path = checkpoints.newest(folder, net.network)
-    if proceed and pretrained and (checkpoints.epoch_of(pretrained) or 0) > epoch:
-        epoch, path = checkpoints.epoch_of(pretrained), pretrained
+    given = pretrained and checkpoints.epoch_of(pretrained) or 0
+    if proceed and given > epoch:
+        epoch, path = given, pretrained
     if path and not proceed:
         raise InputError(
             f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
@@ -55,7 +71,9 @@ def _require_fit(path, done, epoch, schedule):
         )
 
 
-def fine_tune(blobs, network, *, source):
+def fine_tune(
+    blobs: Mapping[str, np.ndarray], network: Network, *, source: str
+) -> dict[str, np.ndarray]:
     """Choose what a network to be fine-tuned takes from `blobs`; its last layer may start fresh.
 
     Args:

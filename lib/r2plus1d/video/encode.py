@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from typing import Any, BinaryIO, Optional, Union
 
 import av
 import numpy as np
@@ -23,8 +26,15 @@ MAX_FPS_DENOMINATOR = 1001  # 30000 / 1001; MPEG-4 has 16 bits for both
 
 
 def write_video(
-    target, frames, *, fps, codec='libx264', container=None, options=None, pixel_format='yuv420p'
-):
+    target: Union[str, 'os.PathLike[str]', BinaryIO],
+    frames: Iterable[np.ndarray],
+    *,
+    fps: Union[float, Fraction],
+    codec: str = 'libx264',
+    container: Optional[str] = None,
+    options: Optional[Mapping[str, Any]] = None,
+    pixel_format: str = 'yuv420p',
+) -> int:
     """Encode frames into a video. The same input gives the same bytes on the same machine.
 
     Args:

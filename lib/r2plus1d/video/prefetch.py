@@ -5,12 +5,18 @@ import concurrent.futures
 import contextlib
 import queue
 import threading
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, Callable, TypeVar
+
+T = TypeVar('T')
 
 _END = object()
 _SECONDS_BETWEEN_LOOKS = 0.1  # of a thread that waits for room, at whether it should stop
 
 
-def prefetch(function, items, *, threads, ahead):
+def prefetch(
+    function: Callable[..., T], items: Iterable[tuple[Any, ...]], *, threads: int, ahead: int
+) -> Iterator[T]:
     """Yield function(*item) of each item, in order.
 
     Args:
@@ -19,7 +25,7 @@ def prefetch(function, items, *, threads, ahead):
         ahead: results kept ready besides.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix='decode')
-    pending = collections.deque()
+    pending: collections.deque[concurrent.futures.Future[T]] = collections.deque()
     try:
         for item in items:
             pending.append(pool.submit(function, *item))
@@ -31,7 +37,14 @@ def prefetch(function, items, *, threads, ahead):
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def prefetch_streams(function, items, *, threads, streams, ahead):
+def prefetch_streams(
+    function: Callable[..., Generator[T, None, None]],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    threads: int,
+    streams: int,
+    ahead: int,
+) -> Iterator[T]:
     """Yield all that the generator function(*item) yields, item by item, in order.
 
     Args:
@@ -41,10 +54,11 @@ def prefetch_streams(function, items, *, threads, streams, ahead):
         ahead: results of each that are kept ready.
     """
     pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix='decode')
-    pending, stop = collections.deque(), threading.Event()
+    pending: collections.deque[tuple[queue.Queue, concurrent.futures.Future]] = collections.deque()
+    stop = threading.Event()
     try:
         for item in items:
-            results = queue.Queue(ahead)
+            results: queue.Queue = queue.Queue(ahead)
             pending.append((results, pool.submit(_run, function, item, results, stop)))
             if len(pending) >= streams:
                 yield from _results(*pending.popleft())

@@ -1,15 +1,25 @@
 """The clips of one record: at frame numbers that are spread over the video or drawn at random."""
 
+import os
+from typing import Optional, Union
+
 import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import sampling
 from r2plus1d.video.clip import Clips, Frames, rows_of
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
 from r2plus1d.video.start_clips import Start, starting_clips
 
 
-def read_clips(source, settings, *, draw=0, start_frame=None):
+def read_clips(
+    source: Union[bytes, str, 'os.PathLike[str]'],
+    settings: ClipSettings,
+    *,
+    draw: int = 0,
+    start_frame: Optional[int] = None,
+) -> Clips:
     """Return the Clips of one record.
 
     Args:
