@@ -19,7 +19,8 @@ FLOORS = (
     ('sources', 'model'),
     ('backends',),
     ('inference',),
-    ('evaluation', 'features'),
+    ('features',),
+    ('evaluation',),
     ('training', 'pictures'),
     ('cli', 'api'),
 )

@@ -43,11 +43,6 @@ def epoch_of(path: Union[str, pathlib.Path]) -> Optional[int]:
     return int(match.group(1)) if match else None
 
 
-from typing import Optional, Union
-
-from r2plus1d.networks.network import Network
-
-
 def restore(path: Union[str, pathlib.Path], net: Any) -> int:
     """Give a net everything that its `save` wrote; returns the iterations done.
 
