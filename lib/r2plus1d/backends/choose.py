@@ -119,7 +119,7 @@ def require(name, *, from_onnx=False):
         how = {
             'caffe2': 'Python 3.9 and torch==1.10.2',
             'openvino': 'pip install openvino onnx',
-            'torch': f'PyTorch {TORCH_RELEASE}, Python 3.10 or later, no Caffe2: docs/installation.md',
+            'torch': f'PyTorch {TORCH_RELEASE}, Python 3.10+, no Caffe2: docs/installation.md',
         }
         raise InputError(f'engine is {name}, which is not installed here: {how[name]}')
     if name == 'caffe2' and from_onnx:
