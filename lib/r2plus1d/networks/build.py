@@ -1,9 +1,12 @@
 """The one builder: from a row of the zoo to calls of the methods of a Layers object."""
 
+from typing import Any
+
 from r2plus1d.networks import c3d, resnet3d
+from r2plus1d.networks.network import Network
 
 
-def build_on(stack, network, loss_scale=1.0):
+def build_on(stack: Any, network: Network, loss_scale: float = 1.0) -> list[Any]:
     """Add `network` to `stack`, which has the methods of layers.Layers; returns the loss's list."""
     trunk = c3d.build if network.is_c3d else resnet3d.build
     features, width = trunk(stack, network)

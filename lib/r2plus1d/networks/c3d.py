@@ -1,5 +1,9 @@
 """C3D, the VGG-style 3D network, from a table of layers."""
 
+from typing import Any
+
+from r2plus1d.networks.network import Network
+
 KERNEL = (3, 3, 3)
 PAD = (1, 1, 1)
 # (convolutions as (name, filters), pool that follows, its kernel and stride)
@@ -14,7 +18,7 @@ POOLED_PLACES = 1 * 3 * 3  # of pool5 for an input of 16 x 112 x 112
 FC_SIZE = 4096
 
 
-def build(layers, network):
+def build(layers: Any, network: Network) -> tuple[Any, int]:
     """Add C3D up to its last hidden layer; returns the blob `fc7_dropout` and its width."""
     blob, channels = 'data', network.num_channels
     for convs, pool, kernel in GROUPS:

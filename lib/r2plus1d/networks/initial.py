@@ -3,9 +3,10 @@
 import numpy as np
 
 from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.networks.network import Network
 
 
-def random_parameters(network, seed):
+def random_parameters(network: Network, seed: int) -> dict[str, np.ndarray]:
     """Return seeded random parameters of `network`, {blob: array}, to try things without weights.
 
     Convolution and FC weights are He-normal; biases and running means 0, scales and variances 1.

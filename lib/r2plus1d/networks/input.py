@@ -1,6 +1,7 @@
 """What a network is to be given: its clips' length and size, optical flow, normalization."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -84,27 +85,27 @@ class Input:
         return XY[0] + mean, XY[1] + deviation
 
 
-def normalize(values, mean, std):
+def normalize(values: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Return (values - mean) * (1 / std) per channel in float32, as VideoInput rounds it.
 
     Args:
         values: N C T H W, float32 or uint8.
         mean, std: C numbers each.
     """
-    mean = np.asarray(mean, np.float32)
+    means = np.asarray(mean, np.float32)
     inverse = np.float32(1) / np.asarray(std, np.float32)
     if values.dtype == np.uint8:
-        return _normalize_bytes(values, mean, inverse)
+        return _normalize_bytes(values, means, inverse)
     shape = (-1, 1, 1, 1)
-    return (values - mean.reshape(shape)) * inverse.reshape(shape)
+    return (values - means.reshape(shape)) * inverse.reshape(shape)
 
 
-def normalize_rgb(pixels):
+def normalize_rgb(pixels: np.ndarray) -> np.ndarray:
     """Return uint8 RGB pixels, N 3 T H W, as the networks see them: normalized float32."""
     return normalize(pixels, RGB_MEAN, RGB_STD)
 
 
-def _normalize_bytes(values, mean, inverse):
+def _normalize_bytes(values: np.ndarray, mean: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """The same by tables of the 256 possible results: one look-up a value."""
     levels = np.arange(256, dtype=np.float32)
     out = np.empty(values.shape, np.float32)

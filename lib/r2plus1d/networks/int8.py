@@ -41,8 +41,8 @@ class Quantization:
         values = dict(self.biases)
         for name, (low, high) in self.ranges.items():
             scale = (high - low) / (LEVELS - 1)
-            values[name + SCALE] = np.float32(scale)
-            values[name + ZERO_POINT] = np.uint8(round(-low / scale))
+            values[name + SCALE] = np.array(scale, np.float32)
+            values[name + ZERO_POINT] = np.array(round(-low / scale), np.uint8)
         for name, (array, scales) in self.weights.items():
             values[name + INT8], values[name + SCALE] = array, scales
         return values
@@ -50,7 +50,8 @@ class Quantization:
 
 def add(plan: Plan, quantized: Iterable[str]) -> Plan:
     """Return the Plan of the same network with quantizers behind the values `quantized`."""
-    quantized, nodes, kinds = set(quantized), [], dict(plan.initializers)
+    quantized, kinds = set(quantized), dict(plan.initializers)
+    nodes: list[Node] = []
     in_8_bits = set(quantized)
     nodes += _quantizers('data') if 'data' in quantized else []
     for node in plan.nodes:

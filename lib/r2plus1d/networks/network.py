@@ -1,6 +1,7 @@
 """Which network: every setting that decides a graph, checked, and the graph built from it."""
 
 import dataclasses
+from typing import Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
@@ -36,11 +37,11 @@ class Network:
     num_channels: int = 3
     num_labels: int = 101
     multi_label: bool = False
-    pred_layer_name: str = None
+    pred_layer_name: Optional[str] = None
     use_dropout: bool = False
     width: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         known = sorted([*ARCHITECTURES, C3D])
         _require(
             self.architecture in known,
@@ -70,41 +71,41 @@ class Network:
         sizes = ' or '.join(map(str, CROP_SIZES))
         _require(self.crop_size in CROP_SIZES, 'crop_size', self.crop_size, sizes)
 
-    def channels(self, count):
+    def channels(self, count: int) -> int:
         """Return a layer's published number of channels at this network's width."""
         return max(1, round(count * self.width))
 
     @property
-    def is_c3d(self):
+    def is_c3d(self) -> bool:
         return self.architecture == C3D
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The ModelHelper's name, as the original formed it: r2plus1d_18_8."""
         narrow = '' if self.width == 1 else f'_w{self.width:g}'
         return f'{self.architecture}_{self.depth}_{self.clip_length}{narrow}'
 
     @property
-    def logits(self):
+    def logits(self) -> str:
         """Name of the last layer's output blob."""
         return self.pred_layer_name or f'last_out_L{self.num_labels}'
 
     @property
-    def prediction(self):
+    def prediction(self) -> str:
         """Name of the blob of class probabilities, (N, num_labels)."""
         return 'prob' if self.multi_label else 'softmax'
 
     @property
-    def data_shape(self):
+    def data_shape(self) -> tuple[int, int, int, int]:
         """Shape of one clip: C T H W."""
         return (self.num_channels, self.clip_length, self.crop_size, self.crop_size)
 
     @property
-    def label_shape(self):
+    def label_shape(self) -> tuple[int, ...]:
         """Shape of one clip's label: () for a class index, (num_labels,) for 0/1 labels."""
         return (self.num_labels,) if self.multi_label else ()
 
 
-def _require(holds, setting, value, allowed):
+def _require(holds: bool, setting: str, value: object, allowed: str) -> None:
     if not holds:
         raise InputError(f'{setting} is {value}; {allowed}')

@@ -1,6 +1,7 @@
 """The published weights: their rows of the tables, their links, their accuracies."""
 
 import dataclasses
+from typing import Any, Optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +29,16 @@ class Published:
     clip_top1: float
     video_top1: float
     video_top5: float
-    glops: float
-    params: float
+    glops: Optional[float]
+    params: Optional[float]
     key: str
 
     @property
-    def num_channels(self):
+    def num_channels(self) -> int:
         return 2 if self.modality == FLOW else 3
 
     @property
-    def link(self):
+    def link(self) -> str:
         return f'https://www.dropbox.com/s/{self.key}/{self.name}.pkl?dl=1'
 
 
@@ -46,7 +47,9 @@ FLOW = 'Optical Flow'
 KINETICS_LABELS = 400
 
 
-def _table2(name, label, architecture, *numbers_and_key, depth=18):
+def _table2(
+    name: str, label: str, architecture: str, *numbers_and_key: Any, depth: int = 18
+) -> Published:
     """A network of 18 layers (C3D: 16) trained from scratch on Kinetics, tested on 10 clips."""
     *numbers, key = numbers_and_key
     clip_length = int(name.rsplit('_l', 1)[1])

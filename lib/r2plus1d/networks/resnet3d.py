@@ -1,5 +1,9 @@
 """Every ResNet of the zoo, 2D, 3D, mixed and (2+1)D, from one row of ARCHITECTURES."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from r2plus1d.networks.network import Network
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS
 
 STAGE_FILTERS = (64, 128, 256, 512)
@@ -12,7 +16,7 @@ STEM_STRIDE = (1, 2, 2)
 CLIP_KERNELS = {'2d': 1, '3d': KERNEL}
 
 
-def middle_filters(channels, filters, *, t=KERNEL, d=KERNEL):
+def middle_filters(channels: int, filters: int, *, t: int = KERNEL, d: int = KERNEL) -> int:
     """Filters between the halves of a (2+1)D convolution with a t x d x d one's parameters.
 
     Source: section 3.5 of the paper, M_i = floor(t d^2 N_{i-1} N_i / (d^2 N_{i-1} + t N_i)).
@@ -20,7 +24,7 @@ def middle_filters(channels, filters, *, t=KERNEL, d=KERNEL):
     return t * d * d * channels * filters // (d * d * channels + t * filters)
 
 
-def build(layers, network):
+def build(layers: Any, network: Network) -> tuple[Any, int]:
     """Add the network up to its pooled features; returns their blob `final_avg` and its width."""
     stem, *stages = ARCHITECTURES[network.architecture]
     blob = _stem(layers, stem, network)
@@ -37,7 +41,7 @@ def build(layers, network):
     return layers.average_pool(blob, 'final_avg', (length, size, size)), channels
 
 
-def final_length(clip_length, stem, stages):
+def final_length(clip_length: int, stem: str, stages: Sequence[str]) -> int:
     """Frames left before the last pool: res3 to res5 halve the clip unless they are 2D."""
     length = 1 if stem == 'clip' else clip_length
     for kind in stages[1:]:
@@ -45,7 +49,7 @@ def final_length(clip_length, stem, stages):
     return length
 
 
-def _stem(layers, kind, network):
+def _stem(layers: Any, kind: str, network: Network) -> Any:
     channels, filters = network.num_channels, network.channels(STEM_FILTERS)
     if kind == '2+1d':
         middle, square, pad = (
@@ -65,7 +69,9 @@ def _stem(layers, kind, network):
     return layers.relu(layers.bn(blob, 'conv1_spatbn_relu', filters))
 
 
-def _block(layers, blob, index, kind, channels, filters, downsample):
+def _block(
+    layers: Any, blob: Any, index: int, kind: str, channels: int, filters: int, downsample: bool
+) -> Any:
     """A simple block: two convolutions, and the shortcut added before the last ReLU."""
     spatial = 2 if downsample else 1
     temporal = 1 if kind == '2d' else spatial
@@ -81,7 +87,10 @@ def _block(layers, blob, index, kind, channels, filters, downsample):
     return layers.relu(layers.add([blob, out], f'{name}_sum_2'))
 
 
-def _conv_bn(layers, blob, block, number, kind, channels, filters, strides):
+def _conv_bn(
+    layers: Any, blob: Any, block: str, number: int, kind: str, channels: int, filters: int,
+    strides: tuple[int, int],
+) -> Any:  # fmt: skip
     temporal, spatial = strides
     conv, bn = f'{block}_conv_{number}', f'{block}_spatbn_{number}'
     if kind == '2+1d':

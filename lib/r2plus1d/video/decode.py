@@ -35,7 +35,7 @@ class Picture(NamedTuple):
         seconds: when it is shown, from the beginning of the video; NaN if that is not known.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index, which nobody calls
     pixels: np.ndarray
     seconds: float
 

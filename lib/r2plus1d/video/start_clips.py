@@ -24,7 +24,7 @@ class Start(NamedTuple):
         frame: the first frame.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple.index, which nobody calls
     frame: Optional[int]
 
 

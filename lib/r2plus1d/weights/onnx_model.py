@@ -88,7 +88,7 @@ def require_outputs(model: OnnxModel, outputs: Sequence[str]) -> None:
 def require_precision(source: Source, precision: str) -> None:
     """Raise InputError unless `source` computes in 8 bits just when that is asked for."""
     is_int8 = isinstance(source, OnnxModel) and source.is_int8
-    if is_int8 and precision != 'int8':
+    if isinstance(source, OnnxModel) and is_int8 and precision != 'int8':
         raise InputError(f'precision is {precision}, and {source.path} computes in int8')
     if precision == 'int8' and not is_int8:
         raise InputError('precision is int8, which needs an .onnx file that tools/quantize.py made')

@@ -12,7 +12,7 @@ from r2plus1d.networks.graph import BN_EPSILON
 
 BN_MOMENTUM = 0.9
 DROPOUT_RATIO = 0.5
-HE_NORMAL = ('MSRAFill', {})
+HE_NORMAL: tuple[str, dict[str, object]] = ('MSRAFill', {})
 
 
 class Layers:
