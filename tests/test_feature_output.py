@@ -90,7 +90,7 @@ def test_names_of_the_lists(tmp_path):
 def test_a_list_of_failures_only_if_there_are_some(tmp_path, is_folder, monkeypatch):
     make(tmp_path, is_folder)
     assert output_of(tmp_path, is_folder).beside('failures.csv').exists()
-    monkeypatch.setattr('test_feature_store.FAILED', set())
+    monkeypatch.setattr('store_rows.FAILED', set())
     make(tmp_path, is_folder, overwrite=True)
     assert not output_of(tmp_path, is_folder).beside('failures.csv').exists()
     assert len(arrays_of(tmp_path, is_folder)['x']) == RECORDS * ROWS
@@ -159,7 +159,7 @@ def test_a_crash_while_replacing_leaves_nothing_half_done(tmp_path, monkeypatch,
     (tmp_path / 'old').mkdir()
     (tmp_path / 'new').mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr('test_feature_store.FAILED', {2, 3, 4})
+        patch.setattr('store_rows.FAILED', {2, 3, 4})
         make(tmp_path / 'old', is_folder, arguments={**ARGUMENTS, 'seed': 1})
     make(tmp_path / 'new', is_folder)
     whole = [tree(tmp_path / 'old'), tree(tmp_path / 'new')]
@@ -259,7 +259,7 @@ def test_another_process_at_work_is_left_alone(tmp_path, is_folder, overwrite):
 @KINDS
 def test_nothing_but_failures_is_an_error_that_can_be_put_right(tmp_path, monkeypatch, is_folder):
     with monkeypatch.context() as patch:
-        patch.setattr('test_feature_store.FAILED', set(range(RECORDS)))
+        patch.setattr('store_rows.FAILED', set(range(RECORDS)))
         message = 'none of 11 records can be used; record k00: too few .*/failures.csv$'
         with pytest.raises(InputError, match=message):
             make(tmp_path, is_folder)
@@ -280,7 +280,7 @@ def test_nothing_but_failures_leaves_what_is_there(tmp_path, monkeypatch, is_fol
     make(tmp_path, is_folder)
     whole = tree(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr('test_feature_store.FAILED', set(range(RECORDS)))
+        patch.setattr('store_rows.FAILED', set(range(RECORDS)))
         with pytest.raises(InputError, match='none of 11 records can be used'):
             make(tmp_path, is_folder, overwrite=True)
     listed = output_of(tmp_path, is_folder).partial / 'failures.csv'

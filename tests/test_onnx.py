@@ -123,7 +123,9 @@ def test_numbers_are_kept():
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path):
     code = (
-        'from test_onnx import *\nimport sys\n'
+        'import sys\n'
+        'from onnx_models import TINY, parameters_of, settings_of\n'
+        'from r2plus1d.weights import onnx_file as onnx_engine\n'
         'metadata = onnx_engine.describe(TINY, settings_of(), class_names="abcde")\n'
         'model = onnx_engine.export(TINY, parameters_of(TINY), ["softmax"], metadata=metadata)\n'
         'onnx_engine.save(model, sys.argv[1])'

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from r2plus1d.backends.installed import has
 from r2plus1d.evaluation.metrics import average_precision
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.weights.files import save_pickle
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
-
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=7, width=0.125)
+ON_GPUS = 'Caffe2' if has('caffe2') else 'PyTorch'  # what --engine=auto takes for a GPU
 FLAGS = (
     '--model_name=r2d',
     '--model_depth=10',
@@ -233,7 +233,7 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         (['--num_labels=8'], 'weights.pkl is of 7; leave the flag out', 1),
         (['--model_depth=19'], 'model_depth is 19, and ', 1),
         (['--clip_length_rgb=9'], 'clip_length_rgb is 9, and ', 1),
-        (['--gpus=97'], 'gpus is 97; Caffe2 sees', 1),
+        (['--gpus=97'], f'gpus is 97; {ON_GPUS} sees', 1),
         (['--gpus=1,1'], 'gpus names a device twice', 1),
         (['--gpus=0,1', '--num_gpus=3'], 'gpus names 2 devices, num_gpus says 3', 1),
         (['--num_gpus=1', '--cpu_replicas=2'], 'cpu_replicas is for the CPU', 1),

@@ -112,7 +112,12 @@ def _folds(nodes, outputs):
     folds = {}
     for norm in nodes:
         conv = makers.get(norm.inputs[0])
-        if norm.kind != 'SpatialBN' or conv is None or conv.kind != 'Conv' or conv.output in outputs:
+        if (
+            norm.kind != 'SpatialBN'
+            or conv is None
+            or conv.kind != 'Conv'
+            or conv.output in outputs
+        ):
             continue
         assert [conv.output in node.inputs for node in nodes].count(True) == 1, conv.output
         folds[conv.parameters[0] + FOLDED] = conv, norm
