@@ -11,7 +11,8 @@ class Published:
     Attributes:
         name: the weight file's name without its extension; `--download` takes it.
         label: the model's name in the tables.
-        architecture, depth, clip_length: of the network; crops are 112 x 112, labels 400.
+        architecture, depth, clip_length: of the network; crops are 112 x 112, labels 400. C3D has
+            one depth only; the 18 of its row is what the original's flags say, and decides nothing.
         modality: RGB or Optical Flow.
         pretrained: what it was trained on.
         clip_top1, video_top1, video_top5: accuracy on Kinetics' validation set, in percent.
@@ -50,10 +51,13 @@ KINETICS_LABELS = 400
 def _table2(
     name: str, label: str, architecture: str, *numbers_and_key: Any, depth: int = 18
 ) -> Published:
-    """A network of 18 layers (C3D: 16) trained from scratch on Kinetics, tested on 10 clips."""
-    *numbers, key = numbers_and_key
+    """A network of 18 layers, or C3D, trained from scratch on Kinetics, tested on 10 clips."""
+    clip_top1, video_top1, video_top5, glops, params, key = numbers_and_key
     clip_length = int(name.rsplit('_l', 1)[1])
-    return Published(name, label, architecture, depth, clip_length, RGB, 'Kinetics', *numbers, key)
+    return Published(
+        name, label, architecture, depth, clip_length, RGB, 'Kinetics', clip_top1, video_top1,
+        video_top5, glops, params, key,
+    )  # fmt: skip
 
 
 # Equivalent to table 2 of the paper.
