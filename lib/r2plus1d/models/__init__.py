@@ -1,1 +1,0 @@
-"""The networks as Caffe2 graphs, and their weights."""
