@@ -31,6 +31,7 @@ pytest.importorskip('caffe2.python', reason='needs Caffe2')
 from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
 from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
+from r2plus1d.weights.stored import open_weights  # noqa: E402
 from training_nets import DECAY, NETWORK, RATE, training_net  # noqa: E402
 
 DATA = np.random.default_rng(1).standard_normal((4, *NETWORK.data_shape)).astype(np.float32)
@@ -203,6 +204,7 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
         net.save(path, 1)
         parameters = net.get(net.parameter_names)
     loaded = load_parameters(path, 'minidb', NETWORK)
+    assert open_weights(path).network == {**vars(NETWORK), 'pred_layer_name': None}
     for name, array in parameters.items():
         np.testing.assert_array_equal(loaded[name], array)
     with open_engine(NETWORK, devices=Devices(), outputs=['softmax']) as engine:

@@ -26,6 +26,7 @@ from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.weights import card
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,7 @@ def training_data(args, shard, num_devices):
 def training_net(args, network, devices, meet):
     from r2plus1d.backends.caffe2.trainer import TrainingNet
 
+    described = card.describe(network, from_flags.clip_input(args))
     return TrainingNet(
         network,
         devices=devices,
@@ -161,6 +163,7 @@ def training_net(args, network, devices, meet):
         meet=meet,
         use_cudnn=args.use_cudnn,
         cudnn_workspace_limit_mb=args.cudnn_workspace_limit_mb,
+        card={**described, **card.of_network(network, batch_norm_folded=False)},
     )
 
 

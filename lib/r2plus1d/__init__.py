@@ -12,11 +12,10 @@ docs/python.md has more. Importing this takes milliseconds: each name is importe
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from r2plus1d.errors import InputError
-
 if TYPE_CHECKING:
     from r2plus1d.api import Prediction, evaluate, extract, load, predict, published
     from r2plus1d.devices import Devices
+    from r2plus1d.errors import InputError
     from r2plus1d.model import Model
     from r2plus1d.networks.input import FlowSettings, Input
     from r2plus1d.sources.file_source import Stride
@@ -30,6 +29,7 @@ PLACES = {
     'Devices': 'devices',
     'FlowSettings': 'networks.input',
     'Input': 'networks.input',
+    'InputError': 'errors',
     'Model': 'model',
     'Stride': 'sources.file_source',
 }
