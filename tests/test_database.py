@@ -671,7 +671,8 @@ def script(tmp_path):
     (root / 'scripts').mkdir(parents=True)
     (root / 'data').mkdir()
     shutil.copy(SCRIPT, root / 'scripts')
-    shutil.copy(TOOL, root / 'data')
+    for path in (TOOL, TOOL.with_name('_start.py')):
+        shutil.copy(path, root / 'data')
     (root / 'scripts' / 'setup.sh').write_text(f'echo "{sys.executable}"\n')
     (root / 'data' / 'create_sample.py').write_text(
         'import pathlib, sys\n'
