@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from r2plus1d.cli import flags, from_flags
 from r2plus1d.errors import InputError
 from r2plus1d.model import Model
 from r2plus1d.networks.cost import parameter_shapes
@@ -29,6 +30,7 @@ def blobs_of(network):
 NETWORKS = [
     *(Network(name, depth) for name in ARCHITECTURES for depth in BLOCKS),
     *(Network('r2plus1d', 18, width=width) for width in (0.125, 0.1, 1 / 3, 2.0)),
+    *(Network(name, 26, width=0.01) for name in ('r2plus1d', 'mc3')),
     Network('r2d', 34, clip_length=32, crop_size=224),
     Network('c3d', num_labels=487),
     Network('r3d', 18, num_channels=2, num_labels=400),
@@ -56,6 +58,31 @@ def test_what_is_no_network_decides_nothing():
     assert infer({}) == {}
     assert infer({name: a for name, a in blobs.items() if name != 'comp_0_conv_2_w'}) == {}
     assert infer({**blobs, 'conv1_w': np.zeros((8, 3, 7, 7))}) == {}
+
+
+def test_projections_may_be_matrices():
+    blobs = blobs_of(SMALL)
+    flat = dict(blobs)
+    for name in flat:
+        if name.startswith('shortcut') and name.endswith('_w'):
+            flat[name] = flat[name][..., 0, 0, 0]
+    assert flat['shortcut_projection_1_w'].ndim == 2
+    assert infer(flat) == infer(blobs)
+
+
+def test_channels_tell_a_flow(tmp_path):
+    path = tmp_path / 'w.pkl'
+    for channels, told in ((2, 'xy'), (3, 'rgb'), (5, 'xy_rgb')):
+        network = Network('r3d', 10, num_channels=channels, width=0.125)
+        save_pickle(path, random_parameters(network, 0))
+        argv = [f'--load_model_path={path}', '--clip_length_of=16', '--clip_length_rgb=16']
+        args = flags.parse('', flags.WEIGHTS, flags.NETWORK, argv=argv)
+        from_flags.take_weights(args)
+        assert told == (args.flow_data_type if args.input_type == 'flow' else args.input_type)
+    save_pickle(path, random_parameters(Network('r3d', 10, num_channels=2, width=0.125), 0))
+    args = flags.parse('', flags.WEIGHTS, flags.NETWORK, argv=[f'--load_model_path={path}'])
+    with pytest.raises(InputError, match='give --clip_length_of, which is likely 8'):
+        from_flags.take_weights(args)
 
 
 @pytest.mark.parametrize('prefix', ['gpu_0/', 'module.', ''])

@@ -13,7 +13,7 @@ from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
-from r2plus1d.weights.infer import infer_width_is_same
+from r2plus1d.weights.infer import infer_flow, infer_width_is_same
 from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
 
 if TYPE_CHECKING:
@@ -92,7 +92,10 @@ def _options_of(stored, args):
         known['precision'] = 'int8'
     if stored.input:
         return {**known, **_options_of_input(stored.input)}
-    is_flow = args.input_type == 'flow'
+    data_type = infer_flow(stored.network)
+    if data_type and 'input_type' not in args.given:
+        known.update(input_type='flow', flow_data_type=data_type)
+    is_flow = known.get('input_type', args.input_type) == 'flow'
     length = 'clip_length_of' if is_flow else 'clip_length_rgb'
     if 'clip_length' in stored.network:
         return {**known, length: stored.network['clip_length']}
@@ -115,8 +118,9 @@ def _options_of_input(given):
         'video_res_type': given.video_res_type,
         'scale_h': given.scale_h,
         'scale_w': given.scale_w,
-        'short_edge': given.short_edge,
     }
+    if given.short_edge != min(given.scale_h, given.scale_w):  # what it is when left out
+        options['short_edge'] = given.short_edge
     if given.flow:
         options.update(
             frame_gap_of=given.flow.gap,

@@ -157,5 +157,6 @@ def save_minidb(
     path: Path, blobs: Mapping[str, np.ndarray], card: Optional[Mapping[str, str]] = None
 ) -> None:
     """Write {blob: array} as a minidb, complete or not at all."""
+    known = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in blobs.items()}
     with complete_path(path) as partial:
-        minidb.write(partial, blobs, {CARD: json.dumps(dict(card))} if card else {})
+        minidb.write(partial, known, {CARD: json.dumps(dict(card))} if card else {})

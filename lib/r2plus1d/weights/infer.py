@@ -1,6 +1,5 @@
 """Which network weights are of, as far as their names and shapes decide it."""
 
-import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Optional
 import numpy as np
 
 from r2plus1d.networks.c3d import GROUPS
+from r2plus1d.networks.input import EXTRA_CHANNELS, FlowSettings
 from r2plus1d.networks.resnet3d import STAGE_FILTERS, STEM_FILTERS, STEM_MIDDLE
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
 
@@ -29,6 +29,20 @@ def infer(blobs: Mapping[str, np.ndarray]) -> dict[str, object]:
     return {**trunk, **_head(shapes)} if trunk else {}
 
 
+def infer_flow(network: Mapping[str, object]) -> Optional[str]:
+    """Return the flow that the number of channels of `network` tells, None if it tells none.
+
+    Args:
+        network: {field of Network: value}.
+
+    Returns:
+        A key of EXTRA_CHANNELS. Three channels may be RGB or flow, and tell nothing.
+    """
+    counts = {name: FlowSettings(data_type=name).channels for name in EXTRA_CHANNELS}
+    fitting = [name for name, count in counts.items() if count == network.get('num_channels')]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def _c3d(shapes: Mapping[str, tuple]) -> dict[str, object]:
     stem = shapes[f'{C3D_STEM}_w']
     if len(stem) != 5:
@@ -47,12 +61,13 @@ def _resnet(shapes: Mapping[str, tuple]) -> dict[str, object]:
     blocks = _blocks(shapes)
     if stem is None or len(stem) != 5 or not blocks:
         return {}
-    stages = itertools.groupby(filters for filters, _ in blocks)
-    counts = tuple(len(list(group)) for _, group in stages)
+    # res3 to res5 begin with a projection; numbers of filters may be the same in narrow networks.
+    firsts = [n for n in range(len(blocks)) if n == 0 or f'shortcut_projection_{n}_w' in shapes]
+    ends = [*firsts[1:], len(blocks)]
+    counts = tuple(end - first for first, end in zip(firsts, ends))
     depth = next((depth for depth, known in BLOCKS.items() if known == counts), None)
     if depth is None:
         return {}
-    firsts = [sum(counts[:i]) for i in range(len(counts))]
     kinds = tuple(blocks[first][1] for first in firsts)
     stem_kind = '2+1d' if middle else {1: '2d', 3: '3d'}.get(stem[2], 'clip')
     names = [name for name, row in ARCHITECTURES.items() if row == (stem_kind, *kinds)]
@@ -86,7 +101,8 @@ def _blocks(shapes: Mapping[str, tuple]) -> list[tuple[int, str]]:
 
 def _width(made: Mapping[int, int]) -> Optional[float]:
     """The factor that makes each published number of channels what it is here, the plainest one."""
-    low = max((here - 0.5) / published for published, here in made.items())
+    # A layer has one channel at least, however narrow the network.
+    low = max((here - 0.5) / published if here > 1 else 0 for published, here in made.items())
     high = min((here + 0.5) / published for published, here in made.items())
     scales = [10**digits for digits in range(LARGEST_DIGITS + 1)]
     plain = (math.ceil(low * scale) / scale for scale in scales)
@@ -97,10 +113,20 @@ def _width(made: Mapping[int, int]) -> Optional[float]:
 
 
 def _head(shapes: Mapping[str, tuple]) -> dict[str, object]:
-    """The last layer: its name, how many labels it has, and whether they exclude each other."""
+    """The last layer: its name, how many labels it has, and whether they exclude each other.
+
+    It has a bias. The projections have none, whose 1 x 1 x 1 kernels may be kept as matrices.
+    """
     scaled = [name for name in shapes if re.fullmatch(r'pred_logit(_L\d+)?_w', name)]
     inner = {'fc6_w', 'fc7_w', *scaled}
-    outer = (n for n, s in shapes.items() if n.endswith('_w') and len(s) == 2 and n not in inner)
+    outer = (
+        name
+        for name, shape in shapes.items()
+        if name.endswith('_w')
+        and len(shape) == 2
+        and name not in inner
+        and f'{name[:-1]}b' in shapes
+    )
     layers = [name[:-2] for name in outer]
     if len(layers) != 1:
         return {}
