@@ -3,7 +3,7 @@ r"""A network with its weights as an ONNX file, which says what the network is t
 Example:
     .venv/bin/python tools/export_onnx.py \
         --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
-        --clip_length_rgb=8 --num_labels=8 --width=0.125 --output=sample.onnx
+        --output=sample.onnx
 """
 
 import _start  # noqa: F401

@@ -4,7 +4,7 @@ Example:
     .venv/bin/python tools/quantize.py \
         --calibration_data=data/sample/test_lmdb \
         --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
-        --clip_length_rgb=8 --num_labels=8 --width=0.125 --output=sample_int8.onnx
+        --output=sample_int8.onnx
 """
 
 import _start  # noqa: F401

@@ -2,8 +2,7 @@ r"""Clip and video accuracy of a network on a video database.
 
 Example:
     .venv/bin/python tools/test_net.py --test_data=data/sample/test_lmdb \
-        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl \
-        --clip_length_rgb=8 --num_labels=8 --width=0.125
+        --load_model_path=data/sample/r2plus1d_18_8_w0.125.pkl
 """
 
 import _start  # noqa: F401
