@@ -41,7 +41,6 @@ def test_modules_import_without_it():
     [
         ('show_net.py', ['--json']),
         ('train_net.py', ['--train_data=x']),
-        ('test_net.py', ['--test_data=x', '--load_model_path=x.mdl', '--db_type=minidb']),
     ],
 )
 def test_a_tool_that_needs_it_says_so(tmp_path, tool, arguments):
