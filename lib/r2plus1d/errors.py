@@ -1,8 +1,12 @@
-"""What a user did or has that cannot work: shown as one line, never as a traceback."""
+"""What a user did, a record holds or a backend met that cannot work: shown as one line."""
 
 
 class InputError(ValueError):
     """A flag or file that cannot be used; the message names it and says what would be right."""
+
+
+class BackendError(RuntimeError):
+    """What runs the network failed: a device without enough memory, a process that was killed."""
 
 
 class RecordError(InputError):

@@ -6,7 +6,7 @@ import logging
 import pathlib
 import sys
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import BackendError, InputError
 
 FAILED = 1
 BAD_USAGE = 2
@@ -21,7 +21,7 @@ def run(main):
     try:
         status = main()
         sys.stdout.flush()
-    except InputError as error:
+    except (InputError, BackendError) as error:
         status = _complain(tool, error)
     except ModuleNotFoundError as error:
         if (error.name or '').partition('.')[0] != 'caffe2':

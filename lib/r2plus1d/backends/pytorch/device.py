@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from r2plus1d.backends.pytorch.module import PlanModule
-from r2plus1d.errors import InputError
+from r2plus1d.errors import BackendError, InputError
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -133,7 +133,7 @@ class CpuDevice:
         try:
             yield
         except torch.cuda.OutOfMemoryError:
-            raise InputError(f'{self._device} has too little free memory for {what}') from None
+            raise BackendError(f'{self._device} has too little free memory for {what}') from None
 
     def _start(self, clips):
         """Return ({output: tensor in the main memory}, function that returns once it is filled)."""

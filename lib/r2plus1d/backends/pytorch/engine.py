@@ -30,9 +30,9 @@ class TorchEngine:
         network: models.network.Network.
         devices: Devices. CPU replicas divide the threads among them.
         outputs: names of the blobs that `run` returns; their first dimension is the batch.
-        precision: `fp32` (without TF32), `bf16` or `fp16` (GPUs only). The last layers are
-            computed in float32 in each case.
-        threads: of the CPU, for all replicas together; 0 leaves it to PyTorch.
+        settings: EngineSettings. Its precision is `fp32` (without TF32), `bf16` or `fp16` (GPUs
+            only); the last layers are computed in float32 in each case. Its threads are those of
+            all replicas together.
 
     Raises:
         InputError: PyTorch is missing or too old, a GPU that it does not see, a precision that the
@@ -41,16 +41,21 @@ class TorchEngine:
 
     name = 'torch'
 
-    def __init__(self, network, *, devices, outputs, precision='fp32', threads=0):
+    def __init__(self, network, *, devices, outputs, settings):
         require()
         from r2plus1d.backends.pytorch import device, worker
 
-        self.network, self.outputs, self.precision = network, tuple(outputs), precision
+        self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
         folding.require_blobs(network, self.outputs)
-        device.require(devices, precision)
+        device.require(devices, settings.precision)
         self._chunk = device.clips_a_run(network, devices.kind)
         self._devices = worker.open_devices(
-            network, devices, precision=precision, clips=self._chunk, ahead=AHEAD, threads=threads
+            network,
+            devices,
+            precision=settings.precision,
+            clips=self._chunk,
+            ahead=AHEAD,
+            threads=settings.threads,
         )
 
     def __enter__(self):
@@ -67,7 +72,8 @@ class TorchEngine:
                 OnnxModel of the same network.
 
         Raises:
-            InputError: a file without one of the outputs, a device without enough memory.
+            InputError: a file without one of the outputs.
+            BackendError: a device without enough memory.
         """
         require_precision(weights, self.precision)
         plan, values = plan_of(self.network, weights, self.outputs)
@@ -88,7 +94,7 @@ class TorchEngine:
             {output: float32 array of N rows}, rows in the order of `pixels`.
 
         Raises:
-            InputError: a device without enough memory, a process that ended.
+            BackendError: a device without enough memory, a process that ended.
         """
         assert self._devices, 'closed'
         chunks = [pixels[i : i + self._chunk] for i in range(0, len(pixels), self._chunk)]

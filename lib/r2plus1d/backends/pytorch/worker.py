@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from r2plus1d.backends.pytorch.device import open_device
-from r2plus1d.errors import InputError
+from r2plus1d.errors import BackendError, InputError
 
 SECONDS_TO_END = 10
 LARGEST_ITEM = np.dtype(np.float32).itemsize
@@ -114,7 +114,7 @@ class WorkerDevice:
         with self._end_reported():
             kind, content = self._pipe.recv()
         if kind == 'refused':
-            raise InputError(content)
+            raise content
         if kind == 'broken':
             raise RuntimeError(f'in the process for {self._name}: {content}')
         return content
@@ -125,7 +125,7 @@ class WorkerDevice:
             yield
         except (EOFError, ConnectionError):
             self._process.join(SECONDS_TO_END)
-            raise InputError(
+            raise BackendError(
                 f'the process for {self._name} ended with status {self._process.exitcode} '
                 '(-9: killed, as when memory runs out)'
             ) from None
@@ -153,8 +153,8 @@ def _serve(pipe, memory_size, threads, kind, number, options):
         try:
             torch.set_num_threads(threads)
             _answer(pipe, memory, open_device(kind, number, **options))
-        except InputError as error:
-            pipe.send(('refused', str(error)))
+        except (InputError, BackendError) as error:
+            pipe.send(('refused', error))
         except (EOFError, ConnectionError):
             raise
         except Exception:
