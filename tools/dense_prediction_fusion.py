@@ -105,7 +105,9 @@ def report_accuracies(sides, args):
     if len(shares) > 1:
         print(f'Best: alpha {best:g}, {sides.fuse(best)}')
     if args.plot:
-        fusion.plot(args.plot, shares)
+        from r2plus1d.pictures.plots import plot_fusion  # matplotlib may be missing
+
+        plot_fusion(args.plot, shares)
     return best
 
 

@@ -5,12 +5,11 @@ the other weighs twice as much at an alpha of 0.5.
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.predictions import TOP_K, VideoScores
+from r2plus1d.evaluation.predictions import VideoScores
 
 SWEEP = tuple(i / 20 for i in range(21))
 
@@ -94,23 +93,3 @@ def best(shares):
         shares: dict from alpha to (top-1, top-5).
     """
     return max(sorted(shares), key=lambda alpha: shares[alpha][0])
-
-
-def plot(path, shares):
-    """Draw top-1 and top-5 accuracy over alpha into a PNG, which appears when it is complete.
-
-    Args:
-        shares: dict from alpha to (top-1, top-5), ascending.
-    """
-    from matplotlib.figure import Figure  # its own canvas, so no screen is needed
-
-    figure = Figure(figsize=(5, 3.5), constrained_layout=True)
-    axis = figure.subplots()
-    for label, values in zip(('top 1', f'top {TOP_K}'), zip(*shares.values())):
-        axis.plot(list(shares), values, marker='.', label=label)
-    axis.set(xlabel='alpha', ylabel='video accuracy', ylim=(0, 1.02))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    partial = pathlib.Path(f'{path}.partial')
-    figure.savefig(partial, dpi=100, format='png')
-    partial.replace(path)

@@ -15,7 +15,7 @@ with contextlib.redirect_stdout(io.StringIO()):  # it prints about the operators
     from caffe2.python import data_parallel_model
 
 # Machines wait for the one that tests and saves after an epoch. Caffe2 gives up after 30 seconds.
-data_parallel_model._DEFAULT_TIMEOUT_SEC = 24 * 3600
+PATIENCE_SECONDS = 24 * 3600
 
 NEWEST_CAPABILITY = (7, 5)  # of which the wheel has kernels
 
@@ -27,7 +27,7 @@ class Replicas:
     """Copies of a net on devices, through data_parallel_model; each has its blobs in a scope.
 
     Args:
-        devices: engines.Devices.
+        devices: Devices.
 
     Attributes:
         scopes: such as `gpu_0/`, in the order of the devices; CPU replicas are `cpu_0/`, ...
@@ -71,6 +71,8 @@ class Replicas:
             rendezvous: of several machines; None for one.
             net_type: of the Caffe2 net; None is `simple` on one device, `dag` on several.
         """
+        if rendezvous:
+            data_parallel_model._DEFAULT_TIMEOUT_SEC = PATIENCE_SECONDS
         with self.workspace():
             data_parallel_model.Parallelize(
                 model,
