@@ -89,6 +89,7 @@ def test_the_zoo_is_shown_in_120_columns(run_tool):
 def test_links_are_direct_downloads():
     assert len(PUBLISHED) == 28
     assert len({row.key for row in PUBLISHED.values()}) == 28
+    assert PUBLISHED['c3d_l16'].depth is None
     assert PUBLISHED['c3d_l16'].link == (
         'https://www.dropbox.com/s/hbzn4ykva64avxu/c3d_l16.pkl?dl=1'
     )

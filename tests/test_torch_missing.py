@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from conftest import ROOT
 from r2plus1d.backends import installed
 from r2plus1d.backends.base import EngineSettings
 from r2plus1d.backends.pytorch.engine import TorchEngine
+from r2plus1d.backends.table import TORCH_PYTHONS
 from r2plus1d.cli.main import run
 from r2plus1d.devices import Devices
 from r2plus1d.errors import BackendError, InputError
@@ -27,6 +29,11 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(installed, '_torch_release', lambda: 2)
     monkeypatch.setitem(sys.modules, 'torch', None)
     refused(missing)
+
+
+@pytest.mark.parametrize('page', ['setup.py', 'docs/engines.md', 'docs/installation.md'])
+def test_pages_name_the_same_pythons(page):
+    assert f'Python {TORCH_PYTHONS}' in (ROOT / page).read_text(encoding='utf-8')
 
 
 def test_importing_the_engine_needs_none_of_it():

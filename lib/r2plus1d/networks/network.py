@@ -1,6 +1,7 @@
 """Which network: every setting that decides a graph, checked, and the graph built from it."""
 
 import dataclasses
+from typing import Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
@@ -15,7 +16,8 @@ class Network:
 
     Attributes:
         architecture: a name of ARCHITECTURES, or `c3d`.
-        depth: a key of BLOCKS; C3D has one depth and ignores it.
+        depth: a key of BLOCKS. C3D has none: for it the number is only part of its `name`, which
+            the original forms so.
         clip_length: frames of a clip (flow frames for an optical-flow network).
         crop_size: height and width of the input, in pixels.
         num_channels: channels of the input: 3 for RGB, 2 to 5 for optical flow.
@@ -36,7 +38,7 @@ class Network:
     num_channels: int = 3
     num_labels: int = 101
     multi_label: bool = False
-    pred_layer_name: str = None
+    pred_layer_name: Optional[str] = None
     use_dropout: bool = False
     width: float = 1.0
 

@@ -1,6 +1,7 @@
 """The published weights: their rows of the tables, their links, their accuracies."""
 
 import dataclasses
+from typing import Optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,7 +11,8 @@ class Published:
     Attributes:
         name: the weight file's name without its extension; `--download` takes it.
         label: the model's name in the tables.
-        architecture, depth, clip_length: of the network; crops are 112 x 112, labels 400.
+        architecture, clip_length: of the network; crops are 112 x 112, labels 400.
+        depth: a key of zoo.BLOCKS; None for C3D, which is no ResNet.
         modality: RGB or Optical Flow.
         pretrained: what it was trained on.
         clip_top1, video_top1, video_top5: accuracy on Kinetics' validation set, in percent.
@@ -21,15 +23,15 @@ class Published:
     name: str
     label: str
     architecture: str
-    depth: int
+    depth: Optional[int]
     clip_length: int
     modality: str
     pretrained: str
     clip_top1: float
     video_top1: float
     video_top5: float
-    glops: float
-    params: float
+    glops: Optional[float]
+    params: Optional[float]
     key: str
 
     @property
@@ -47,7 +49,7 @@ KINETICS_LABELS = 400
 
 
 def _table2(name, label, architecture, *numbers_and_key, depth=18):
-    """A network of 18 layers (C3D: 16) trained from scratch on Kinetics, tested on 10 clips."""
+    """C3D or a ResNet-18, trained from scratch on Kinetics and tested on 10 clips."""
     *numbers, key = numbers_and_key
     clip_length = int(name.rsplit('_l', 1)[1])
     return Published(name, label, architecture, depth, clip_length, RGB, 'Kinetics', *numbers, key)
@@ -83,7 +85,9 @@ TABLE_2 = (
     _table2('rmc3_d18_l16', 'rMC3-18', 'rmc3', 53.6, 65.5, 85.7, 25, 33, 'n8eulubwh6l3o0b'),
     _table2('rmc4_d18_l16', 'rMC4-18', 'rmc4', 53.9, 65.6, 85.3, 29.1, 32, 'di3wwadbapc61rn'),
     _table2('rmc5_d18_l16', 'rMC5-18', 'rmc5', 52.5, 63.5, 84.2, 30.8, 27.9, 'lb5jaji177hid7p'),
-    _table2('c3d_l16', 'C3D-16', 'c3d', 52.3, 63.4, 84.6, 38.5, 64.9, 'hbzn4ykva64avxu'),
+    _table2(
+        'c3d_l16', 'C3D-16', 'c3d', 52.3, 63.4, 84.6, 38.5, 64.9, 'hbzn4ykva64avxu', depth=None
+    ),
 )
 
 # Equivalent to table 5 of the paper: deeper, longer clips, evaluated by dense prediction.

@@ -41,9 +41,10 @@ def cache_folder():
 
 def network_of(row):
     """Return the Network of a row of zoo.PUBLISHED."""
+    depth = {} if row.depth is None else {'depth': row.depth}
     return Network(
         architecture=row.architecture,
-        depth=row.depth,
+        **depth,
         clip_length=row.clip_length,
         num_channels=row.num_channels,
         num_labels=KINETICS_LABELS,
