@@ -12,7 +12,7 @@ setup(
         'plot': ['matplotlib'],
         'onnx': ['onnx'],
         'openvino': ['onnx', 'openvino'],
-        'torch': ['torch>=2'],  # and onnx, for .onnx files
+        'torch': ['torch>=2'],  # Python 3.10 to 3.14; and onnx, for .onnx files
         'int8': ['onnx', 'openvino', 'nncf<3'],
         # Python 3.9 at most: no later wheel of PyTorch has Caffe2's operators
         'caffe2': ['torch==1.10.2', 'numpy<1.24', 'protobuf<3.21', 'future', 'six', 'networkx'],

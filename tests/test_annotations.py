@@ -13,7 +13,6 @@ NOT_YET = {
     'backends/caffe2/replicas.py',
     'backends/caffe2/schema.py',
     'backends/caffe2/trainer.py',
-    'backends/choose.py',
     'backends/openvino/engine.py',
     'backends/openvino/quantize.py',
     'backends/pytorch/device.py',

@@ -1,5 +1,9 @@
 """The Caffe2 engine: the same rows on one device or several."""
 
+import subprocess
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -10,6 +14,8 @@ from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
+
+from caffe2.proto import caffe2_pb2  # noqa: E402
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 OUTPUTS = ('softmax', 'final_avg')
@@ -64,6 +70,32 @@ def test_multi_label():
         prob = engine.run(CLIPS)['prob']
     assert prob.shape == (7, 4)
     assert ((prob > 0) & (prob < 1)).all()
+
+
+def test_only_several_machines_wait_longer(monkeypatch):
+    """Importing changes nothing of Caffe2's, nor does one machine."""
+    from caffe2.python import data_parallel_model
+
+    from r2plus1d.backends.caffe2 import replicas
+
+    monkeypatch.setattr(data_parallel_model, '_DEFAULT_TIMEOUT_SEC', 30)
+    monkeypatch.setattr(data_parallel_model, 'Parallelize', lambda *_, **__: None)
+    one = types.SimpleNamespace(net=types.SimpleNamespace(Proto=caffe2_pb2.NetDef))
+    replicas.Replicas(Devices()).parallelize(one, None)
+    assert data_parallel_model._DEFAULT_TIMEOUT_SEC == 30
+    replicas.Replicas(Devices()).parallelize(one, None, rendezvous={'num_shards': 2})
+    assert data_parallel_model._DEFAULT_TIMEOUT_SEC == replicas.PATIENCE_SECONDS
+
+
+def test_importing_leaves_caffe2_and_matplotlib_as_they_are():
+    code = (
+        'import matplotlib; matplotlib.use("svg")\n'
+        'import r2plus1d.backends.caffe2.replicas, r2plus1d.pictures.plots\n'
+        'from caffe2.python import data_parallel_model\n'
+        'print(matplotlib.get_backend(), data_parallel_model._DEFAULT_TIMEOUT_SEC)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == 'svg 30'
 
 
 def test_an_unknown_output_is_refused():

@@ -14,6 +14,7 @@ FLOORS = (
     ('devices',),
     ('results',),
     ('networks',),
+    ('backends.table',),
     ('video', 'backends.installed'),
     ('datasets', 'weights'),
     ('sources', 'model'),

@@ -1,11 +1,17 @@
 """The OpenVINO engine against Caffe2, and how an engine is chosen."""
 
+import importlib
+import inspect
+
 import numpy as np
 import pytest
 
 from r2plus1d.backends import choose, installed
-from r2plus1d.backends.choose import CAFFE2, EngineSettings, chosen, open_engine, require
+from r2plus1d.backends.base import Engine, EngineSettings
+from r2plus1d.backends.choose import CAFFE2, chosen, open_engine, require
 from r2plus1d.backends.installed import has
+from r2plus1d.backends.table import BACKENDS
+from r2plus1d.cli import flags
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
@@ -162,6 +168,30 @@ def test_an_engine_that_is_not_installed(monkeypatch, name):
     monkeypatch.setattr(choose, 'has', lambda _: False)
     with pytest.raises(InputError, match=f'engine is {name}, which is not installed here: '):
         require(name)
+
+
+def test_an_engine_that_nobody_knows():
+    with pytest.raises(InputError, match='engine is tpu; known: auto, caffe2, openvino, torch'):
+        open_engine(NETWORK, devices=Devices(), outputs=OUTPUTS, settings=EngineSettings('tpu'))
+
+
+def test_every_engine_has_what_the_protocol_says():
+    """Each that is installed; the table names no class that is not there."""
+    for name in filter(has, BACKENDS):
+        module, _, made = BACKENDS[name].engine.partition(':')
+        engine = getattr(importlib.import_module(module), made)
+        for method in ('load', 'run', '__enter__', '__exit__'):
+            asked, has_it = (inspect.signature(getattr(c, method)) for c in (Engine, engine))
+            assert len(asked.parameters) == len(has_it.parameters), (name, method)
+        assert engine.name == name
+
+
+def test_help_is_read_from_the_table(capsys):
+    with pytest.raises(SystemExit):
+        flags.parse('', flags.ENGINE, argv=['--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'caffe2: fp32; openvino: fp32, bf16, fp16, int8; torch: fp32, bf16, fp16' in text
+    assert 'on a CPU the first of openvino, caffe2, torch that is installed' in text
 
 
 def test_torch_does_not_do_without_cudnn(monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from onnx_models import distance
+from r2plus1d.backends.base import EngineSettings
 from r2plus1d.backends.pytorch import engine as torch_engine
 from r2plus1d.backends.pytorch.engine import TorchEngine
 from r2plus1d.devices import Devices
@@ -38,15 +39,20 @@ from r2plus1d.weights import onnx_operators
 
 NETWORK = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 OUTPUTS = ('softmax', 'final_avg')
+ONE_CPU = Devices()
 PARAMETERS = random_parameters(NETWORK, 0)
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, *NETWORK.data_shape), np.uint8)
 CLIPS = normalize(PIXELS, RGB_MEAN, RGB_STD)
 RNG = np.random.default_rng(1)
 
 
+def opened(network=NETWORK, outputs=OUTPUTS, *, devices=ONE_CPU, precision='fp32'):
+    settings = EngineSettings('torch', precision)
+    return TorchEngine(network, devices=devices, outputs=outputs, settings=settings)
+
+
 def run(clips=CLIPS, *, network=NETWORK, given=PARAMETERS, outputs=OUTPUTS, **options):
-    options = {'devices': Devices(), 'precision': 'fp32', **options}
-    with TorchEngine(network, outputs=outputs, **options) as engine:
+    with opened(network, outputs, **options) as engine:
         engine.load(given)
         return engine.run(clips)
 
@@ -54,7 +60,7 @@ def run(clips=CLIPS, *, network=NETWORK, given=PARAMETERS, outputs=OUTPUTS, **op
 @pytest.fixture(scope='module', params=['fp32', 'bf16'])
 def precision(request):
     try:
-        TorchEngine(NETWORK, devices=Devices(), outputs=OUTPUTS, precision=request.param).close()
+        opened(precision=request.param).close()
     except InputError as error:
         pytest.skip(str(error))
     return request.param
@@ -302,7 +308,7 @@ def test_processes_give_the_rows_of_one(precision, one_thread):
     alone = run(PIXELS, precision=precision)
     for replicas in (2,):
         devices = Devices('cpu', tuple(range(replicas)))
-        with TorchEngine(NETWORK, devices=devices, outputs=OUTPUTS, precision=precision) as engine:
+        with opened(devices=devices, precision=precision) as engine:
             engine.load(PARAMETERS)
             # Each slot of the memory they share is used several times
             for rows in ([*range(5)] * 5, [0], [2, 1]):
@@ -322,7 +328,7 @@ def test_chunks_that_are_filled_up(monkeypatch):
 
 
 def workers():
-    return TorchEngine(NETWORK, devices=Devices('cpu', (0, 1)), outputs=OUTPUTS, precision='fp32')
+    return opened(devices=Devices('cpu', (0, 1)))
 
 
 def test_a_process_that_dies_is_an_error():
@@ -352,6 +358,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
 INTERRUPTED = """
 import signal, sys, time
 import numpy as np
+from r2plus1d.backends.base import EngineSettings
 from r2plus1d.backends.pytorch.engine import TorchEngine
 from r2plus1d.devices import Devices
 from r2plus1d.networks.initial import random_parameters
@@ -360,7 +367,9 @@ from r2plus1d.networks.network import Network
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     network = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
-    with TorchEngine(network, devices=Devices('cpu', (0, 1)), outputs=['softmax']) as engine:
+    devices, settings = Devices('cpu', (0, 1)), EngineSettings('torch')
+    options = {'devices': devices, 'settings': settings}
+    with TorchEngine(network, outputs=['softmax'], **options) as engine:
         engine.load(random_parameters(network, 0))
         print(*engine.processes, flush=True)
         while True:

@@ -1,12 +1,12 @@
-"""What cannot work: shown as one line, never as a traceback."""
-
-
-class BackendError(RuntimeError):
-    """What runs a network ended or ran out of memory; shown as one line, and no flag is wrong."""
+"""What a user did, a record holds or a backend met that cannot work: shown as one line."""
 
 
 class InputError(ValueError):
     """A flag or file that cannot be used; the message names it and says what would be right."""
+
+
+class BackendError(RuntimeError):
+    """What runs the network failed: a device without enough memory, a process that was killed."""
 
 
 class RecordError(InputError):

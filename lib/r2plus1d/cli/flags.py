@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from r2plus1d.backends.choose import ENGINES, PRECISIONS
+from r2plus1d.backends.table import ENGINES, PRECISIONS, describe_auto, describe_precisions
 from r2plus1d.cli.flag_types import (  # noqa: F401 - some are for the tools' own options
     bit,
     integer,
@@ -119,10 +119,13 @@ ENGINE = {
     'engine': (
         one_of(*ENGINES),
         'auto',
-        'what runs the network; auto: openvino on a CPU, caffe2 on a GPU that it supports, torch '
-        'on others',
+        f'what runs the network; auto: {describe_auto()}',
     ),
-    'precision': (one_of(*PRECISIONS), 'fp32', 'what the network computes in'),
+    'precision': (
+        one_of(*PRECISIONS),
+        'fp32',
+        f'what the network computes in; {describe_precisions()}',
+    ),
     'engine_threads': (integer(0), 0, 'threads of the network on a CPU; 0: as the engine likes'),
     'engine_cache': (
         pathlib.Path,

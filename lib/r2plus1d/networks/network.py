@@ -16,7 +16,8 @@ class Network:
 
     Attributes:
         architecture: a name of ARCHITECTURES, or `c3d`.
-        depth: a key of BLOCKS; C3D has one depth and ignores it.
+        depth: a key of BLOCKS. C3D has none: for it the number is only part of its `name`, which
+            the original forms so.
         clip_length: frames of a clip (flow frames for an optical-flow network).
         crop_size: height and width of the input, in pixels.
         num_channels: channels of the input: 3 for RGB, 2 to 5 for optical flow.

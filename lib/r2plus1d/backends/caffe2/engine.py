@@ -21,7 +21,7 @@ class Caffe2Engine:
         network: models.network.Network.
         devices: Devices.
         outputs: names of the blobs that `run` returns; their first dimension is the batch.
-        use_cudnn: cuDNN on GPUs.
+        settings: EngineSettings; of them only `use_cudnn` is read, for GPUs.
 
     Raises:
         InputError: a GPU that Caffe2 does not see, an output that the network does not have.
@@ -29,11 +29,11 @@ class Caffe2Engine:
 
     name, precision = 'caffe2', 'fp32'
 
-    def __init__(self, network, *, devices, outputs, use_cudnn=True):
+    def __init__(self, network, *, devices, outputs, settings):
         self.network, self.outputs = network, tuple(outputs)
         self._replicas = Replicas(devices)
         # Parameters are fed, never initialized: weights are complete or refused before this.
-        model = layers.new_model(network.name, use_cudnn=use_cudnn, init_params=False)
+        model = layers.new_model(network.name, use_cudnn=settings.use_cudnn, init_params=False)
         self._replicas.parallelize(model, lambda model, loss_scale: build(model, network))
         made = {name for op in model.net.Proto().op for name in op.output}
         for name in self.outputs:

@@ -27,7 +27,7 @@ class Replicas:
     """Copies of a net on devices, through data_parallel_model; each has its blobs in a scope.
 
     Args:
-        devices: engines.Devices.
+        devices: Devices.
 
     Attributes:
         scopes: such as `gpu_0/`, in the order of the devices; CPU replicas are `cpu_0/`, ...

@@ -24,19 +24,18 @@ class OpenVinoEngine:
 
     Args:
         network: models.network.Network.
-        devices: engines.Devices of the kind `cpu`; several are clips that are under way at once.
+        devices: Devices of the kind `cpu`; several are clips that are under way at once.
         outputs: names of the blobs that `run` returns.
-        settings: engines.EngineSettings.
+        settings: EngineSettings.
 
     Raises:
-        InputError: GPUs, a precision that this machine lacks, an output that the network lacks.
+        InputError: a precision that this machine lacks, an output that the network lacks.
     """
 
     name = 'openvino'
 
     def __init__(self, network, *, devices, outputs, settings):
-        if devices.kind == 'gpu':
-            raise InputError('engine is openvino, which is for the CPU; caffe2 and torch use GPUs')
+        assert devices.kind == 'cpu', devices
         self._core = openvino.Core()
         self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
         _require_precision(self._core, settings.precision)

@@ -30,9 +30,9 @@ class TorchEngine:
         network: models.network.Network.
         devices: Devices. CPU replicas divide the threads among them.
         outputs: names of the blobs that `run` returns; their first dimension is the batch.
-        precision: `fp32` (without TF32), `bf16` or `fp16` (GPUs only). The last layers are
-            computed in float32 in each case.
-        threads: of the CPU, for all replicas together; 0 leaves it to PyTorch.
+        settings: EngineSettings. Its precision is `fp32` (without TF32), `bf16` or `fp16` (GPUs
+            only); the last layers are computed in float32 in each case. Its threads are those of
+            all replicas together.
 
     Raises:
         InputError: PyTorch is missing or too old, a GPU that it does not see, a precision that the
@@ -41,16 +41,21 @@ class TorchEngine:
 
     name = 'torch'
 
-    def __init__(self, network, *, devices, outputs, precision='fp32', threads=0):
+    def __init__(self, network, *, devices, outputs, settings):
         require()
         from r2plus1d.backends.pytorch import device, worker
 
-        self.network, self.outputs, self.precision = network, tuple(outputs), precision
+        self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
         folding.require_blobs(network, self.outputs)
-        device.require(devices, precision)
+        device.require(devices, settings.precision)
         self._chunk = device.clips_a_run(network, devices.kind)
         self._devices = worker.open_devices(
-            network, devices, precision=precision, clips=self._chunk, ahead=AHEAD, threads=threads
+            network,
+            devices,
+            precision=settings.precision,
+            clips=self._chunk,
+            ahead=AHEAD,
+            threads=settings.threads,
         )
 
     def __enter__(self):

@@ -114,9 +114,7 @@ class WorkerDevice:
         with self._end_reported():
             kind, content = self._pipe.recv()
         if kind == 'refused':
-            raise InputError(content)
-        if kind == 'failed':
-            raise BackendError(content)
+            raise content
         if kind == 'broken':
             raise RuntimeError(f'in the process for {self._name}: {content}')
         return content
@@ -155,10 +153,8 @@ def _serve(pipe, memory_size, threads, kind, number, options):
         try:
             torch.set_num_threads(threads)
             _answer(pipe, memory, open_device(kind, number, **options))
-        except InputError as error:
-            pipe.send(('refused', str(error)))
-        except BackendError as error:
-            pipe.send(('failed', str(error)))
+        except (InputError, BackendError) as error:
+            pipe.send(('refused', error))
         except (EOFError, ConnectionError):
             raise
         except Exception:
