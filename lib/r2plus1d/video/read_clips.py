@@ -4,6 +4,7 @@ import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import sampling
+from r2plus1d.video.budget import memory_errors_named
 from r2plus1d.video.clip import Clips, Frames, rows_of
 from r2plus1d.video.decode import Video
 from r2plus1d.video.start_clips import Start, starting_clips
@@ -26,7 +27,7 @@ def read_clips(source, settings, *, index=0, start_frame=None):
         if failure:
             raise RecordError(failure)
         return clips
-    with Video(source) as video:
+    with memory_errors_named(), Video(source) as video:
         return _clips_by_number(video, settings, index)
 
 

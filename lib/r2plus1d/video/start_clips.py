@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from r2plus1d.errors import RecordError
+from r2plus1d.video.budget import memory_errors_named
 from r2plus1d.video.clip import Clips, Frames, Work, rows_of
 from r2plus1d.video.decode import Video
 
@@ -44,7 +45,7 @@ def starting_clips(source, settings, starts):
             yield start, None, 'no start frame, which decode_type start needs'
     left = sorted((start for start in starts if start.frame is not None), key=lambda s: s.frame)
     try:
-        with Video(source) as video:
+        with memory_errors_named(), Video(source) as video:
             clips = _VideoClips(video, settings)
             while left:
                 for start, made, failure in clips.decode(_near(left, video, settings)):
