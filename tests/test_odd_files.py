@@ -292,6 +292,30 @@ def test_no_frame_is_missing_from_clips_of_an_avi_with_b_frames(tmp_path, codec)
         np.testing.assert_array_equal(shown, frames[first : first + 8])
 
 
+@pytest.mark.parametrize('codec', ['libx264', 'mpeg4', 'mpeg2video'])
+def test_clips_of_an_avi_with_b_frames_together_as_alone(tmp_path, codec):
+    path = tmp_path / 'x.avi'
+    write_video(path, numbered_frames(60), fps=25, codec=codec, options={'bf': 2, 'g': 12})
+    settings = ClipSettings(length=4, decode_type='start')
+    for start, clips, reason in starting_clips(path, settings, [Start(i, i) for i in range(50)]):
+        assert reason is None
+        alone = read_clips(path, settings, index=start.index, start_frame=start.frame)
+        np.testing.assert_array_equal(clips.pixels, alone.pixels)
+
+
+def test_a_clip_that_has_begun_takes_all_frames_that_follow(make_video, monkeypatch):
+    real = Video.positions
+
+    def going_back(self, begin, **how):
+        for index, (position, frame) in enumerate(real(self, begin, **how)):
+            yield position if index != 3 else -1, frame
+
+    path, settings = make_video(40), ClipSettings(length=8, decode_type='start')
+    expected = read_clips(path, settings, start_frame=5).pixels
+    monkeypatch.setattr(Video, 'positions', going_back)
+    np.testing.assert_array_equal(read_clips(path, settings, start_frame=5).pixels, expected)
+
+
 def test_case_start_frames_of_an_avi_with_b_frames():
     path = case('h264_bframes.avi')
     if not FRAMES.is_file():
@@ -375,6 +399,15 @@ def test_first_packets_that_give_no_frame_are_counted_by_decoding(make_video, mo
         monkeypatch.setattr(video, '_decode', decode)
         assert video.count_frames_exactly() == 40
         assert calls == [4, 40]
+
+
+def test_empty_packets_of_an_avi_are_no_frames(tmp_path):
+    path = tmp_path / 'x.avi'
+    times = [0, 1, 2, 3, 8, 9, 15, 16, 17, 30, 31]  # AVI fills the gaps with empty packets
+    with_times(path, times, bf='0')
+    with Video(path) as video:
+        assert video._stream.frames == 32
+        assert video.count_frames_exactly() == video.count_frames() == len(times)
 
 
 def test_case_frames_that_do_not_exist():

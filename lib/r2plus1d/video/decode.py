@@ -179,6 +179,18 @@ class Video:
         """Whether the container states what is needed to begin decoding inside the video."""
         return bool(self._stream.frames) and self._stream.duration is not None
 
+    def keyframe_before(self, begin: int) -> Optional[int]:
+        """Place in the file of the keyframe at which `positions` begins to decode for `begin`.
+
+        None where it does not matter: the timestamps of frames are the same from wherever one
+        decodes. In an AVI of H.264 or HEVC with B-frames they are guesses that depend on it.
+        """
+        names = self._container.format.name, self._stream.codec_context.name
+        if names not in (('avi', 'h264'), ('avi', 'hevc')) or not self.skips_to_keyframes:
+            return None
+        first = next(_from_keyframe(self._from_first(), begin), None)
+        return first and first.pos
+
     def converter(self, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
         """Return a function from a frame of PyAV to uint8 RGB pixels of `size`."""
         converter = Converter(size)

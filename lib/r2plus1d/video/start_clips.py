@@ -61,8 +61,15 @@ def _near(starts, video, settings):
     if not video.skips_to_keyframes or settings.decode_type == 'frame':
         return starts
     reach = settings.required + MAX_GAP_FRAMES
-    pairs = itertools.takewhile(lambda p: p[1].frame - p[0].frame <= reach, _pairs(starts))
-    return [starts[0], *(second for _, second in pairs)]
+    keyframe = video.keyframe_before(video.begin_of(starts[0].frame))
+
+    def is_near(pair):
+        first, second = pair
+        if second.frame - first.frame > reach:
+            return False
+        return keyframe == video.keyframe_before(video.begin_of(second.frame))
+
+    return [starts[0], *(second for _, second in itertools.takewhile(is_near, _pairs(starts)))]
 
 
 def _pairs(items):
@@ -97,7 +104,7 @@ class _VideoClips:
         for position, frame in self._video.positions(upcoming[0].begin, counted=counted):
             while upcoming and upcoming[0].begin <= position:
                 active.append(upcoming.popleft())
-            self._take(frame, [clip for clip in active if clip.begin <= position])
+            self._take(frame, active)
             while active and active[0].num_seen == self._settings.required:
                 news = self._video.num_undecodable - undecodable
                 undecodable += news
