@@ -15,6 +15,7 @@ from typing import NamedTuple, Optional, Union
 import av
 import av.error
 import numpy as np
+from av.packet import Packet
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import frame_count
@@ -75,7 +76,8 @@ class Video:
         context.thread_count = 1  # the reader decodes several videos at a time
         context.options = {'max_pixels': str(budget.frame_pixels)}
         self._spending = Spending(budget, self._opened.size)
-        self._read, self._unread, self._is_whole = [], self._demux(), False
+        self._read: list[Packet] = []  # the packets so far; self._unread gives the others
+        self._unread, self._is_whole = self._demux(), False
         self._ends = Ends(self._stream)
         self.width, self.height = self._stream.width, self._stream.height
         self.num_decoded = self.num_undecodable = 0

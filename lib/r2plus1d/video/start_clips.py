@@ -3,13 +3,16 @@
 import collections
 import itertools
 import math
-from typing import NamedTuple, Optional
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video.budget import memory_errors_named
 from r2plus1d.video.clip import Clips, Frames, Work, rows_of
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
 
 # Between clips that are farther apart than a group of pictures usually is, decoding goes on from
@@ -29,7 +32,9 @@ class Start(NamedTuple):
     frame: Optional[int]
 
 
-def starting_clips(source, settings, starts):
+def starting_clips(
+    source: Union[bytes, str, os.PathLike], settings: ClipSettings, starts: Iterable[Start]
+) -> Iterator[tuple[Start, Optional[Clips], Optional[str]]]:
     """Yield (Start, Clips, None) or (Start, None, why it failed) of each clip, by first frame.
 
     Each clip comes as soon as its last frame is decoded, and frames are held no longer than the
@@ -40,6 +45,7 @@ def starting_clips(source, settings, starts):
         settings: ClipSettings whose decode_type is `start` or `frame`.
         starts: Starts, in any order.
     """
+    starts = list(starts)
     for start in starts:
         if start.frame is None:
             yield start, None, 'no start frame, which decode_type start needs'
