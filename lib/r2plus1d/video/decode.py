@@ -151,9 +151,8 @@ class Video:
         """
         if counted or not self.skips_to_keyframes:
             return start
-        return start_timestamp(
-            start=start, duration=self._stream.duration, num_frames=self._stream.frames
-        )
+        duration = self._stream.duration or 0
+        return start_timestamp(start=start, duration=duration, num_frames=self._stream.frames)
 
     def positions(
         self, begin: int, *, counted: bool = False
