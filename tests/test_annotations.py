@@ -22,11 +22,7 @@ NOT_YET = {
     'results/failures.py',
     'results/progress.py',
     'video/clip.py',
-    'video/decode.py',
     'video/flow.py',
-    'video/resize.py',
-    'video/sampling.py',
-    'video/start_clips.py',
     'weights/onnx_file.py',
     'weights/onnx_operators.py',
 }

@@ -6,10 +6,12 @@ import itertools
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from conftest import number_of
 from r2plus1d.errors import RecordError
 from r2plus1d.video import decode
+from r2plus1d.video.container import video_stream
 from r2plus1d.video.decode import Video
 
 SIZE = (171, 128)
@@ -143,10 +145,11 @@ def test_no_decoder(make_video):
 
 
 def test_no_frame_size():
-    stream = type('Stream', (), {'codec_context': object(), 'width': 0, 'height': 120})()
+    known = {'codec_context': object(), 'width': 0, 'height': 120, 'disposition': Disposition(0)}
+    stream = type('Stream', (), known)()
     container = type('Container', (), {'streams': type('Streams', (), {'video': [stream]})})
     with pytest.raises(RecordError, match='how large its frames are'):
-        decode._video_stream(container)
+        video_stream(container)
 
 
 def test_frames_that_do_not_convert(make_video):

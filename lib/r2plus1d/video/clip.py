@@ -34,7 +34,8 @@ class Clips:
         pixels: uint8 rows x C x T x H x W for RGB; for flow float32, already normalized.
         starts: int64 (rows,), the first frame of each row's clip.
         seconds: float64 (rows, 2), where each row's clip begins and ends; NaN if not known.
-        num_undecodable: packets that could not be decoded on the way to these clips.
+        num_undecodable: packets that could not be decoded on the way to these clips, and
+            frames that FFmpeg marks as damaged.
         work: what was done on the way to them.
     """
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import sampling
+from r2plus1d.video.budget import memory_errors_named
 from r2plus1d.video.clip import Clips, Frames, rows_of
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
@@ -34,10 +35,10 @@ def read_clips(
     """
     if settings.has_start_frames:
         _, clips, failure = next(starting_clips(source, settings, [Start(draw, start_frame)]))
-        if failure:
-            raise RecordError(failure)
+        if clips is None:
+            raise RecordError(failure or 'no clip')
         return clips
-    with Video(source) as video:
+    with memory_errors_named(), Video(source) as video:
         return _clips_by_number(video, settings, draw)
 
 

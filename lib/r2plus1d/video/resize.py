@@ -5,7 +5,16 @@ import numpy as np
 from r2plus1d.errors import RecordError
 
 
-def output_size(*, width, height, video_res_type, scale_w, scale_h, short_edge, crop_size):
+def output_size(
+    *,
+    width: int,
+    height: int,
+    video_res_type: str,
+    scale_w: int,
+    scale_h: int,
+    short_edge: int,
+    crop_size: int,
+) -> tuple[int, int]:
     """Return the (width, height) to which frames of `width` x `height` are resized.
 
     Args:
@@ -33,7 +42,7 @@ def _round(value):
     return int(np.floor(value + np.float32(0.5)))
 
 
-def crop_offsets(*, width, height, crop_size, crops):
+def crop_offsets(*, width: int, height: int, crop_size: int, crops: int) -> list[tuple[int, int]]:
     """Return [(top, left)]: one crop at the centre, several evenly along the longer side."""
     _require_crop(width, height, crop_size)
     top, left = (height - crop_size) // 2, (width - crop_size) // 2
@@ -44,7 +53,9 @@ def crop_offsets(*, width, height, crop_size, crops):
     return [(top, x) for x in along] if width >= height else [(y, left) for y in along]
 
 
-def random_crop_offset(rng, *, width, height, crop_size):
+def random_crop_offset(
+    rng: np.random.Generator, *, width: int, height: int, crop_size: int
+) -> tuple[int, int]:
     """Return a (top, left), uniform over all places where the crop fits."""
     _require_crop(width, height, crop_size)
     top = rng.integers(0, height - crop_size, endpoint=True)

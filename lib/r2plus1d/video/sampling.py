@@ -8,6 +8,8 @@ A clip of a video of N frames:
     clip            x   x   x   x            every `rate`-th frame of the window
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from r2plus1d.errors import RecordError
@@ -15,17 +17,17 @@ from r2plus1d.errors import RecordError
 MAX_FRAMES = 10000  # VideoInput decodes no more of a video
 
 
-def rgb_offsets(*, length, rate):
+def rgb_offsets(*, length: int, rate: int) -> list[int]:
     """Offsets in the window of the frames of an RGB clip: length=3, rate=2 -> [0, 2, 4]."""
     return [i * rate for i in range(length)]
 
 
-def flow_offsets(*, length, rate, gap):
+def flow_offsets(*, length: int, rate: int, gap: int) -> list[int]:
     """Offsets of every frame that a flow needs: length=2, rate=3, gap=1 -> [0, 1, 3, 4]."""
     return sorted({i * rate + j for i in range(length) for j in range(gap + 1)})
 
 
-def uniform_starts(*, num_frames, required, clips):
+def uniform_starts(*, num_frames: int, required: int, clips: int) -> list[int]:
     """First frames of windows spread evenly: num_frames=20, required=8, clips=3 -> [0, 6, 12].
 
     The step is a float32, as in VideoInput: in another precision some starts differ by one.
@@ -35,19 +37,21 @@ def uniform_starts(*, num_frames, required, clips):
     return [int(np.floor(np.float32(i) * step)) for i in range(clips)]
 
 
-def random_starts(rng, *, num_frames, required, clips):
+def random_starts(
+    rng: np.random.Generator, *, num_frames: int, required: int, clips: int
+) -> list[int]:
     """Uniformly random first frames; `rng` is a numpy Generator."""
     _require_frames(num_frames, required)
     return [int(start) for start in rng.integers(0, num_frames - required, clips, endpoint=True)]
 
 
-def given_starts(starts, *, num_frames, required):
+def given_starts(starts: Sequence[int], *, num_frames: int, required: int) -> list[int]:
     """The starts themselves, if each window lies within the video."""
     _require_frames(num_frames, required + max(starts))
     return list(starts)
 
 
-def start_timestamp(*, start, duration, num_frames):
+def start_timestamp(*, start: int, duration: int, num_frames: int) -> int:
     """The smallest timestamp of a clip that begins at frame `start`, in the stream's time base.
 
     VideoInput derives it from what the container states rather than from counting frames.

@@ -3,12 +3,16 @@
 import collections
 import itertools
 import math
-from typing import NamedTuple, Optional
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
 from r2plus1d.errors import RecordError
+from r2plus1d.video.budget import memory_errors_named
 from r2plus1d.video.clip import Clips, Frames, Work, rows_of
+from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decode import Video
 
 # Between clips that are farther apart than a group of pictures usually is, decoding goes on from
@@ -28,7 +32,9 @@ class Start(NamedTuple):
     frame: Optional[int]
 
 
-def starting_clips(source, settings, starts):
+def starting_clips(
+    source: Union[bytes, str, os.PathLike], settings: ClipSettings, starts: Iterable[Start]
+) -> Iterator[tuple[Start, Optional[Clips], Optional[str]]]:
     """Yield (Start, Clips, None) or (Start, None, why it failed) of each clip, by first frame.
 
     Each clip comes as soon as its last frame is decoded, and frames are held no longer than the
@@ -39,12 +45,15 @@ def starting_clips(source, settings, starts):
         settings: ClipSettings whose decode_type is `start` or `frame`.
         starts: Starts, in any order.
     """
+    starts = list(starts)
     for start in starts:
         if start.frame is None:
             yield start, None, 'no start frame, which decode_type start needs'
-    left = sorted((start for start in starts if start.frame is not None), key=lambda s: s.frame)
+    left = sorted(
+        (start for start in starts if start.frame is not None), key=lambda s: s.frame or 0
+    )
     try:
-        with Video(source) as video:
+        with memory_errors_named(), Video(source) as video:
             clips = _VideoClips(video, settings)
             while left:
                 for start, made, failure in clips.decode(_near(left, video, settings)):
@@ -60,8 +69,15 @@ def _near(starts, video, settings):
     if not video.skips_to_keyframes or settings.decode_type == 'frame':
         return starts
     reach = settings.required + MAX_GAP_FRAMES
-    pairs = itertools.takewhile(lambda p: p[1].frame - p[0].frame <= reach, _pairs(starts))
-    return [starts[0], *(second for _, second in pairs)]
+    keyframe = video.keyframe_before(video.begin_of(starts[0].frame))
+
+    def is_near(pair):
+        first, second = pair
+        if second.frame - first.frame > reach:
+            return False
+        return keyframe == video.keyframe_before(video.begin_of(second.frame))
+
+    return [starts[0], *(second for _, second in itertools.takewhile(is_near, _pairs(starts)))]
 
 
 def _pairs(items):
@@ -96,7 +112,7 @@ class _VideoClips:
         for position, frame in self._video.positions(upcoming[0].begin, counted=counted):
             while upcoming and upcoming[0].begin <= position:
                 active.append(upcoming.popleft())
-            self._take(frame, [clip for clip in active if clip.begin <= position])
+            self._take(frame, active)
             while active and active[0].num_seen == self._settings.required:
                 news = self._video.num_undecodable - undecodable
                 undecodable += news
