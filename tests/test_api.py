@@ -1,5 +1,6 @@
 """`import r2plus1d`: the same results as the tools, the same errors, light to import."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -114,6 +115,19 @@ def test_extract_is_the_tool(sample, run_tool, tmp_path):
     for blob in ('final_avg', 'softmax'):
         ours, theirs = (np.load(tmp_path / name / f'{blob}.npy') for name in 'ab')
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_features_of_other_weights_or_records_are_not_taken_for_these(make_video, tmp_path):
+    model = r2plus1d.load(SAMPLE)
+    paths = [make_video(40), make_video(44)]
+    first = r2plus1d.extract(model, paths, tmp_path / 'a.pkl', limit=1)
+    assert r2plus1d.extract(model, paths, tmp_path / 'a.pkl', limit=1) == first
+    with pytest.raises(r2plus1d.InputError, match='limit was 1 and is not set'):
+        r2plus1d.extract(model, paths, tmp_path / 'a.pkl')
+    changed = {**model.parameters, 'conv1_w': model.parameters['conv1_w'] + 1}
+    other = dataclasses.replace(model, parameters=changed)
+    with pytest.raises(r2plus1d.InputError, match='weights was sha256 .* and is sha256'):
+        r2plus1d.extract(other, paths, tmp_path / 'a.pkl', limit=1)
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,10 @@ def extract(
         ) as clips_of,
     ):
         options = {**model.card, **_plain(settings), 'stride': stride and str(stride)}
+        options['limit'] = limit
         arguments = jobs.arguments_of(job, clips_of, engine, options)
+        if engine:
+            arguments.update(engine=engine.name, weights=model.fingerprint)
         return jobs.extract_features(job, clips_of, engine, arguments).totals
 
 

@@ -1,6 +1,7 @@
 """A network with its parameters, what it is to be given, and its class names."""
 
 import dataclasses
+import hashlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -89,6 +90,17 @@ class Model:
         """What a file says of this model, see weights.card."""
         described = card.describe(self.network, self.input, class_names=self.class_names)
         return {**described, **card.of_network(self.network, batch_norm_folded=False)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs if a number of the weights does."""
+        digest = hashlib.sha256()
+        arrays = self.onnx.values if self.onnx else self.parameters
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            digest.update(f'{name} {array.dtype} {array.shape}'.encode())
+            digest.update(array.tobytes())
+        return f'sha256 {digest.hexdigest()[:16]}'
 
     def to_torch(self) -> Any:
         """Return a torch.nn.Module from N x C x T x H x W, normalized float32, to {blob: tensor}.
