@@ -13,6 +13,7 @@ from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
+from r2plus1d.weights.card import NETWORK
 from r2plus1d.weights.infer import infer_flow, infer_width_is_same
 from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
 
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
     from r2plus1d.sources.sample import RecordNeeds
     from r2plus1d.video.clip_settings import ClipSettings
     from r2plus1d.weights.onnx_file import OnnxModel
-
-# Fields of Network under the names of their flags
-NETWORK = {
-    'architecture': 'model_name',
-    'depth': 'model_depth',
-    'crop_size': 'crop_size',
-    'num_channels': 'num_channels',
-    'num_labels': 'num_labels',
-    'multi_label': 'multi_label',
-    'pred_layer_name': 'pred_layer_name',
-    'use_dropout': 'use_dropout',
-    'width': 'width',
-}
 
 
 def take_weights(
@@ -86,7 +74,9 @@ def _is_same_width(name, given, stored):
 def _options_of(stored, args):
     """{option: value} that a file decides."""
     known = {
-        flag: stored.network[field] for field, flag in NETWORK.items() if field in stored.network
+        flag: stored.network[field]
+        for flag, field in NETWORK.items()
+        if field in stored.network and field != 'clip_length'  # which has two flags
     }
     if stored.is_int8:
         known['precision'] = 'int8'
