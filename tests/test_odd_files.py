@@ -25,7 +25,6 @@ from r2plus1d.video.encode import write_video
 from r2plus1d.video.read_clips import read_clips
 from r2plus1d.video.start_clips import Start, starting_clips
 from r2plus1d.video.timestamps import BestEffort
-from r2plus1d.video.whole import missing_bytes
 
 CASES = ROOT.parent / 'shared' / 'cases' / 'video'
 FRAMES = ROOT.parent / 'shared' / 'golden' / 'start_frames' / 'h264_bframes.avi.npz'
@@ -45,7 +44,6 @@ def failure(source, settings=UNIFORM, **how):
     return caught.value.reason
 
 
-EBML = b'\x1a\x45\xdf\xa3\x84' + bytes(4)  # the header of Matroska
 SDP = """v=0
 o=- 0 0 IN IP4 127.0.0.1
 s=x
@@ -119,7 +117,7 @@ def test_only_regular_files_are_opened(tmp_path):
     assert failure('/dev/zero') == 'not a regular file but a device'
     assert failure(tmp_path) == 'not a regular file but a folder'
     assert failure(tmp_path / 'dangling') == f'a link to a missing file, {tmp_path / "gone"}'
-    assert failure(tmp_path / 'a\0b').startswith('cannot be opened: ')
+    assert failure(tmp_path / 'a\0b') == 'cannot be opened: has a NUL in its name'
 
 
 def test_a_fifo_that_takes_a_files_place_is_refused(tmp_path, make_video, monkeypatch):
@@ -165,7 +163,8 @@ def test_what_swscale_refuses_does_not_end_the_process(frame, size):
     assert 'do not convert' in shown
     without = f'Converter._require_convertible = lambda *a: None\nConverter({size})(frame)'
     status, _ = in_another_process(code + without)
-    assert status < 0, 'this guard is needed no longer'
+    if av.__version__.startswith('15.'):  # later ones refuse less, and from 17 on by an exception
+        assert status < 0, 'this guard is needed no longer'
 
 
 @pytest.mark.parametrize('width', [1, 2, 3, 7, 8])
@@ -442,60 +441,13 @@ def test_a_variable_frame_rate_with_b_frames_is_whole(tmp_path):
         assert video.count_packets() == video.count_frames() == len(times)
 
 
-@pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'webm', 'mov', 'flv'])
-def test_cut_at_the_end_of_any_packet(tmp_path, make_video, suffix):
-    if suffix == 'flv':
-        path = tmp_path / 'x.flv'
-        write_video(path, numbered_frames(40), fps=25)
-    else:
-        options = {'movflags': 'faststart'} if suffix in ('mp4', 'mov') else {}
-        path = make_video(40, suffix, **options)
-    whole = path.read_bytes()
-    with av.open(str(path)) as container:
-        ends = [packet.pos for packet in container.demux() if packet.size]
-    last = 27 if suffix == 'flv' else 40  # FLV states a duration only
-    for end in ends[5:last]:
-        with pytest.raises(RecordError, match='truncated'), Video(whole[:end]) as video:
-            video.count_packets()
-
-
-def test_case_cut_files():
-    for name in ('mp4_cut_at_packet_boundary_half.mp4', 'mkv_cut.mkv'):
-        assert failure(case(name)).startswith('truncated')
-
-
-@pytest.mark.parametrize(
-    ('container', 'content', 'missing'),
-    [
-        ('mov,mp4', b'\0\0\0\x08ftyp' + b'\0\0\0\x0cmdat' + bytes(4), 0),
-        ('mov,mp4', b'\0\0\0\x08ftyp' + b'\0\0\0\x0cmdat' + bytes(1), 3),
-        ('mov,mp4', b'\0\0\0\x01mdat' + (20).to_bytes(8, 'big') + bytes(1), 3),
-        ('mov,mp4', b'\0\0\0\0mdat' + bytes(1), 0),  # to the end
-        ('mov,mp4', b'\0\0\0\x08ftyp' + b'\xff' * 20, 0),  # garbage
-        (
-            'matroska,webm',
-            b'\x1a\x45\xdf\xa3\x84' + bytes(4) + b'\x18\x53\x80\x67\x8a' + bytes(7),
-            3,
-        ),
-        ('matroska,webm', EBML + b'\x18\x53\x80\x67\x01' + b'\xff' * 7 + bytes(7), 0),  # not known
-        ('matroska,webm', bytes(30), 0),
-        ('avi', b'RIFF', 0),
-    ],
-)
-def test_bytes_that_are_missing(container, content, missing):
-    def read_at(place, count):
-        return content[place : place + count]
-
-    assert missing_bytes(container, read_at, len(content)) == missing
-
-
 def test_frames_that_are_marked_as_damaged_are_counted(make_video, monkeypatch):
     class Frame:
         width, height, is_corrupt = 160, 120, True
 
     with Video(make_video(40)) as video:
         monkeypatch.setattr(video, '_frames_of', lambda packet: [Frame] if packet else [])
-        assert len(list(video._decode(video._packets()))) == 40
+        assert len(list(video._decode(video._packets.read_all()))) == 40
         assert video.num_undecodable == 40
 
 

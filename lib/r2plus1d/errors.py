@@ -1,5 +1,31 @@
 """What a user did, a record holds or a backend met that cannot work: shown as one line."""
 
+import re
+import unicodedata
+
+# Categories of Unicode that do something instead of showing something, without the invisible
+# joiners of some scripts; and the characters that turn the direction of writing.
+ACTIVE = ('Cc', 'Cs', 'Zl', 'Zp')
+TURNS = '\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
+
+
+def printable(text: object) -> str:
+    """Return `text` as one line that only shows something, whatever file or server it is from.
+
+    What would control a terminal is written as in Python: `\\x1b`, `\\n`, `\\u202e`.
+    """
+    return ''.join(_shown(c) for c in str(text))
+
+
+def printable_list(text: object) -> str:
+    """Return `text` as `printable` does, and keep the lines of a list: those that are indented."""
+    return '\n'.join(map(printable, re.split(r'\n(?=  )', str(text))))
+
+
+def _shown(c: str) -> str:
+    is_active = c in TURNS or unicodedata.category(c) in ACTIVE
+    return c.encode('unicode_escape').decode() if is_active else c
+
 
 class InputError(ValueError):
     """A flag or file that cannot be used; the message names it and says what would be right."""

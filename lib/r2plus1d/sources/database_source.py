@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import pathlib
 from collections.abc import Generator, Iterator
 from typing import Any, Optional
@@ -10,9 +11,18 @@ import numpy as np
 
 from r2plus1d.datasets.database import DATA_FILE, Database, check_kind
 from r2plus1d.errors import InputError
-from r2plus1d.sources.grouped import NO_START, Scan, grouped_samples, scan
+from r2plus1d.sources.grouped import (
+    NO_START,
+    Scan,
+    are_of_one_video,
+    grouped_samples,
+    next_change,
+    scan,
+)
+from r2plus1d.sources.kept import kept_scan
 from r2plus1d.sources.sample import RecordNeeds, Sample, open_record, read_sample
 from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.decoders import DECODERS
 from r2plus1d.video.prefetch import prefetch
 
 
@@ -31,6 +41,8 @@ class DatabaseSource:
         spread: the same, of records in equal distances.
         threads: videos decoded at the same time.
         ahead: Samples kept ready besides, which bounds memory.
+        kept: a file that keeps what is seen when every record is read once, so that it is read
+            once for several runs; see sources.kept.
 
     Raises:
         InputError: not a database, an empty one, one of the other kind (paths or videos), or one
@@ -48,12 +60,15 @@ class DatabaseSource:
         spread: Optional[int] = None,
         threads: int = 4,
         ahead: int = 4,
+        kept: Optional[pathlib.Path] = None,
     ) -> None:
         if threads < 1:
             raise InputError(f'num_decode_threads is {threads}; at least 1')
         self.settings, self.needs = settings, needs
         self._threads, self._ahead, self._is_spread = threads, ahead, spread is not None
+        self._kept = kept
         self._database = Database(path)
+        DECODERS.prepare()
         try:
             check_kind(self._database, needs.use_local_file)
             most = limit or spread
@@ -89,16 +104,53 @@ class DatabaseSource:
 
     @functools.cached_property
     def _scan(self) -> Scan:
-        records = itertools.islice(self._database.records(), len(self))
-        return scan(records, len(self), self.needs.use_local_file)
+        def make() -> Scan:
+            records = itertools.islice(self._database.records(), len(self))
+            return scan(records, len(self), self.needs.use_local_file)
+
+        if self._kept is None:
+            return make()
+        status = (self._database.path / DATA_FILE).stat()
+        of = [status.st_size, status.st_mtime_ns, len(self), self.needs.use_local_file]
+        return kept_scan(self._kept, json.dumps(of), make)
+
+    def cut(self, place: int) -> int:
+        """The first place from `place` on, in the order of `samples`, where a video begins.
+
+        Records of one video that follow each other are on the same side of it.
+        """
+        if not 0 < place < len(self):
+            return place
+        if self._by_video:
+            groups = self._scan.groups[self._order]
+            return next_change(groups, place)
+        before = None
+        for index, _, value in self._database.records(place - 1):
+            if index == len(self) or (
+                before is not None
+                and not are_of_one_video(before, value, self.needs.use_local_file)
+            ):
+                return index
+            before = value
+        return len(self)
+
+    def index_at(self, place: int) -> int:
+        """The index of the record at a place of the order of `samples`."""
+        return int(self._order[place]) if self._by_video else place
 
     def samples(
-        self, first: int = 0, *, threads: Optional[int] = None, batch: Optional[int] = None
+        self,
+        first: int = 0,
+        *,
+        last: Optional[int] = None,
+        threads: Optional[int] = None,
+        batch: Optional[int] = None,
     ) -> Generator[Sample, None, None]:
         """Yield the Sample of each record, in an order that is always the same.
 
         Args:
             first: leave out so many at the beginning of that order.
+            last: end before this place of that order; None is the end.
             threads: videos decoded at the same time, if not as many as the source was opened for.
             batch: Samples that are taken together, for which others are to be ready; `ahead` of
                 the source if left out.
@@ -108,21 +160,30 @@ class DatabaseSource:
             groups = self._scan.groups
             stretches = [
                 list(same)
-                for _, same in itertools.groupby(self._order[first:], lambda i: groups[i])
+                for _, same in itertools.groupby(self._order[first:last], lambda i: groups[i])
             ]
             yield from grouped_samples(
                 stretches, self._open, self.settings, threads=threads, batch=batch
             )
         else:
-            tasks = ((*record, self.settings, self.needs) for record in self._records(first))
-            yield from prefetch(read_sample, tasks, threads=threads, ahead=batch)
+            records = self._records(first, len(self) if last is None else last)
+            yield from prefetch(self._read, records, threads=threads, ahead=batch)
 
-    def _records(self, first):
-        """Yield (index, key, value) of the records from number `first` on."""
+    def _read(self, index, key, value):
+        seen = self._seen(index)
+        return read_sample(index, key, value, self.settings, self.needs, seen=seen)
+
+    def _seen(self, index):
+        """What the scan saw of a record's file, if there was a scan of files."""
+        is_seen = self.needs.use_local_file and '_scan' in vars(self)
+        return (self._scan.state_of(index),) if is_seen else ()
+
+    def _records(self, first, last):
+        """Yield (index, key, value) of the records from number `first` to before `last`."""
         if not self._is_spread:
-            return itertools.islice(self._database.records(first), len(self) - first)
+            return itertools.islice(self._database.records(first), last - first)
         keys = self._database.keys()
-        indices = (i * len(keys) // len(self) for i in range(first, len(self)))
+        indices = (i * len(keys) // len(self) for i in range(first, last))
         return ((i, keys[i], self._database.get(keys[i])) for i in indices)
 
     def _order_by_video(self):
@@ -139,7 +200,9 @@ class DatabaseSource:
         samples, source = [], None
         for index in indices:
             key = self._keys[index]
-            sample, its_source = open_record(int(index), key, self._database.get(key), self.needs)
+            sample, its_source = open_record(
+                int(index), key, self._database.get(key), self.needs, self._seen(index)
+            )
             samples.append(sample)
             source = its_source if source is None else source
         return samples, source

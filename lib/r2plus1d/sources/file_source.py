@@ -1,33 +1,22 @@
 """Video files, without a database: clips at a stride from the first frame to the last."""
 
-import codecs
 import hashlib
 import itertools
-import os
 import pathlib
-from collections.abc import Generator, Sequence
-from typing import NamedTuple, Optional, Union
+from collections.abc import Generator, Iterator, Sequence
+from typing import Optional
 
-from r2plus1d.datasets.dense_list import clip_starts
-from r2plus1d.errors import InputError, RecordError
-from r2plus1d.sources.grouped import file_state, grouped_samples
+from r2plus1d.datasets.dense_list import clip_starts, warn_of_more
+from r2plus1d.errors import RecordError
+from r2plus1d.sources.file_state import describe_state, look_at, require_unchanged
+from r2plus1d.sources.grouped import grouped_samples
+from r2plus1d.sources.kept import kept_listing
 from r2plus1d.sources.sample import RecordNeeds, Sample
+from r2plus1d.sources.stride import Stride, check_stride, starts_by_time
 from r2plus1d.video.clip_settings import ClipSettings
-from r2plus1d.video.decode import Video
+from r2plus1d.video.decoders import DECODERS
+from r2plus1d.video.extent import extent_of
 from r2plus1d.video.prefetch import prefetch
-
-SUFFIXES = (
-    '.mp4', '.m4v', '.mov', '.avi', '.mkv', '.webm', '.mpg', '.mpeg', '.ts', '.mts', '.m2ts',
-    '.wmv', '.flv', '.ogv', '.3gp', '.vob',
-)  # fmt: skip
-LIST_SUFFIX = '.txt'
-
-
-class Stride(NamedTuple):
-    """From one clip's first frame to the next one's: frames, or seconds if they are not None."""
-
-    frames: int = 1
-    seconds: Optional[float] = None
 
 
 class VideoFiles:
@@ -39,11 +28,18 @@ class VideoFiles:
         paths: of video files.
         settings: ClipSettings with decode_type `frame`.
         stride: Stride.
-        threads: files looked at at the same time; nothing is decoded yet.
+        threads: files looked at at the same time; they are decoded only where that is needed to
+            count their frames.
+        ahead: clips of a video kept ready besides, which bounds memory.
         limit: use the first clips only; None is all.
+        kept: a file that keeps what is seen of the files, so that several runs look at them once;
+            see sources.kept.
 
     Attributes:
         identity: text that differs if the clips do.
+
+    Raises:
+        InputError: a stride of less than a frame.
     """
 
     def __init__(
@@ -53,18 +49,43 @@ class VideoFiles:
         stride: Stride,
         *,
         threads: int = 4,
+        ahead: int = 1,
         limit: Optional[int] = None,
+        kept: Optional[pathlib.Path] = None,
     ) -> None:
         self.settings, self.needs = settings, RecordNeeds(num_labels=None)
-        tasks = ((path, settings.required, stride) for path in paths)
-        self._records = []
-        for number, (path, clips) in enumerate(zip(paths, prefetch(
-            _clips_of, tasks, threads=threads, ahead=threads
-        ))):  # fmt: skip
+        self._threads, self._ahead = threads, ahead
+        check_stride(stride)
+        self._records, self._states = [], []
+        seen = self._look(paths, stride, kept)
+        for number, (path, (state, clips)) in enumerate(zip(paths, seen)):
+            self._states.append(state)
             self._records += [(number, path, start, failure) for start, failure in clips]
         self._records = self._records[:limit]
-        text = '\n'.join([*map(repr, self._records), *map(file_state, paths)])
+        text = '\n'.join([*map(repr, self._records), *map(describe_state, paths, self._states)])
         self.identity = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def _look(self, paths, stride, kept):
+        """What _clips_of gives of each file, from the file `kept` where it is there."""
+        tasks = ((path, self.settings, stride) for path in paths)
+        seen = prefetch(_clips_of, tasks, threads=self._threads, ahead=self._threads)
+        if kept is None:
+            return seen
+        clips = self.settings
+        how = [stride, clips.required, clips.use_truncated, clips.budget]
+        text = '\n'.join(map(repr, [*how, *paths]))
+        of = hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()
+        return kept_listing(kept, of, lambda: list(seen))
+
+    def cut(self, place: int) -> int:
+        """The first place from `place` on, in the order of the records, where a file begins."""
+        while 0 < place < len(self) and self._records[place][0] == self._records[place - 1][0]:
+            place += 1
+        return place
+
+    def index_at(self, place: int) -> int:
+        """The index of the record at a place of the order of `samples`: the same."""
+        return place
 
     def __enter__(self) -> 'VideoFiles':
         return self
@@ -76,88 +97,58 @@ class VideoFiles:
         """Clips, and files that fail."""
         return len(self._records)
 
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield all samples; see `samples`."""
+        return self.samples(threads=self._threads, batch=self._ahead)
+
     def samples(
-        self, first: int = 0, *, threads: int = 4, batch: int = 1
+        self, first: int = 0, *, last: Optional[int] = None, threads: int = 4, batch: int = 1
     ) -> Generator[Sample, None, None]:
         """Yield the Sample of each clip; see DatabaseSource.samples. Its video id is its file's."""
-        numbers = range(first, len(self))
+        numbers = range(first, len(self) if last is None else last)
         stretches = [list(s) for _, s in itertools.groupby(numbers, lambda i: self._records[i][0])]
         yield from grouped_samples(
             stretches, self._open, self.settings, threads=threads, batch=batch
         )
 
     def _open(self, indices):
+        number, path, _, _ = self._records[indices[0]]
+        changed = self._change_of(number, path)
         samples = []
         for index in indices:
-            number, path, start, failure = self._records[index]
-            samples.append(
-                Sample(
-                    index,
-                    str(index),
-                    str(path),
-                    video_id=number,
-                    start_frame=start,
-                    failure=failure,
-                )
-            )
-        return samples, self._records[indices[0]][1]
+            _, _, start, failure = self._records[index]
+            known = {'video_id': number, 'start_frame': start, 'failure': failure or changed}
+            samples.append(Sample(index, str(index), str(path), **known))
+        return samples, path
+
+    def _change_of(self, number, path):
+        try:
+            require_unchanged(path, self._states[number])
+        except RecordError as error:
+            return error.reason
+        return None
 
 
-def _clips_of(path, required, stride):
-    """[(first frame, None)] of each clip of a file, or [(None, why there are none)]."""
+def _clips_of(path, settings, stride):
+    """(FileState, [(first frame, None)] of each clip), or [(None, why there are none)]."""
+    state, by_time = look_at(path), stride.seconds is not None
+    how = {'with_times': by_time, 'use_truncated': settings.use_truncated}
     try:
-        with Video(path) as video:
-            num_frames = video.count_packets()
-            starts = _starts(num_frames, required, stride, video.frames_a_second)
+        extent = DECODERS.call(settings.budget, extent_of, path, settings.budget, **how)
+        warn_of_more(path, extent.num_frames, extent.most)
+        starts = _starts(extent, settings.required, stride)
     except RecordError as error:
-        return [(None, error.reason)]
-    return [(start, None) for start in starts]
+        return state, [(None, error.reason)]
+    return state, [(start, None) for start in starts]
 
 
-def _starts(num_frames, required, stride, frames_a_second):
+def _starts(extent, required, stride):
     if stride.seconds is None:
+        num_frames = min(extent.num_frames, extent.most)
         return clip_starts(num_frames=num_frames, required=required, stride=stride.frames)
-    if not frames_a_second:
-        raise RecordError('it does not say how many frames a second it has: give stride in frames')
-    step = stride.seconds * float(frames_a_second)
-    last = clip_starts(num_frames=num_frames, required=required, stride=1)[-1]
-    starts = itertools.takewhile(lambda s: s <= last, (round(i * step) for i in itertools.count()))
-    return sorted(set(starts))
-
-
-def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> list[pathlib.Path]:
-    """Return the paths of the video files that `places` name, each once, in order.
-
-    Args:
-        places: paths of files; of folders, in which files with a video's suffix are looked for,
-            sorted by name; and of .txt files with a path a line.
-
-    Raises:
-        InputError: one is not there, or there are no videos.
-    """
-    found: dict[pathlib.Path, None] = {}
-    for place in map(pathlib.Path, places):
-        for path in _expanded(place):
-            found[path] = None
-    if not found:
-        shown = ', '.join(map(str, places))
-        raise InputError(f'no videos in {shown}: files that end in {", ".join(SUFFIXES)}')
-    return list(found)
-
-
-def _expanded(place):
-    if place.is_dir():
-        files = sorted(path for path in place.rglob('*') if path.is_file())
-        return [path for path in files if path.suffix.lower() in SUFFIXES]
-    if not place.exists():
-        raise InputError(f'{place} does not exist; videos takes files, folders and .txt lists')
-    if place.suffix.lower() != LIST_SUFFIX:
-        return [place]
-    lines = os.fsdecode(place.read_bytes().removeprefix(codecs.BOM_UTF8)).splitlines()
-    paths = [pathlib.Path(line.strip()) for line in lines if line.strip()]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise InputError(
-            f'{place}: {len(missing)} of {len(paths)} videos do not exist, the first {missing[0]}'
-        )
-    return paths
+    return starts_by_time(
+        extent.times[: extent.most],
+        required=required,
+        seconds=stride.seconds,
+        frame_seconds=extent.frame_seconds,
+    )

@@ -8,13 +8,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from r2plus1d.datasets.record import decode, holds_path
+from r2plus1d.datasets.record import Record, decode, holds_path
 from r2plus1d.errors import RecordError
+from r2plus1d.sources.file_state import FileState, require_unchanged
 from r2plus1d.video.clip import Clips
 from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.decoders import DECODERS
 from r2plus1d.video.read_clips import read_clips
 
 log = logging.getLogger(__name__)
+
+Seen = tuple[typing.Optional[FileState], ...]  # of a file before: one look, or none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,50 +89,71 @@ def read_sample(
     needs: RecordNeeds,
     *,
     draw: typing.Optional[int] = None,
+    seen: Seen = (),
 ) -> Sample:
     """Return the Sample of one record; whatever is wrong with it becomes its `failure`.
 
     Args:
         draw: number that the random choices follow from; `index` if left out.
+        seen: as open_record.
     """
-    sample, source = open_record(index, key, value, needs)
+    sample, source = open_record(index, key, value, needs, seen)
     if source is None:  # the record failed
         return sample
     draw = index if draw is None else draw
     try:
-        clips = read_clips(source, settings, draw=draw, start_frame=sample.start_frame)
+        clips = DECODERS.call(
+            settings.budget, read_clips, source, settings, draw=draw, start_frame=sample.start_frame
+        )
     except RecordError as error:
         return dataclasses.replace(sample, failure=error.reason)
     return with_clips(sample, clips)
 
 
 def open_record(
-    index: int, key: str, value: bytes, needs: RecordNeeds
+    index: int, key: str, value: bytes, needs: RecordNeeds, seen: Seen = ()
 ) -> tuple[Sample, typing.Union[bytes, str, None]]:
     """Return (Sample without clips, bytes or path of its video) of a record.
 
     Whatever is wrong with the record becomes the Sample's `failure`.
+
+    Args:
+        seen: what was seen of its file before, if anything; one that has changed since fails.
     """
     sample = Sample(index, key)
     try:
         record = decode(value)
         path = os.fsdecode(record.video) if needs.use_local_file and holds_path(record) else None
         sample = Sample(index, key, path, record.labels, record.video_id, record.start_frame)
-        _require(record, path, needs)
+        require_record(record, path, needs)
+        if seen:
+            require_unchanged(record.video, *seen)
     except RecordError as error:
         return dataclasses.replace(sample, failure=error.reason), None
     return sample, path if needs.use_local_file else record.video
 
 
 def with_clips(sample: Sample, clips: Clips) -> Sample:
-    """Return `sample` with its Clips, and warn of packets that they had to do without."""
+    """Return `sample` with its Clips, and warn of what they had to do without."""
     if clips.num_undecodable:
-        log.warning('%s: %d packets do not decode; clips are of the other frames, as in Caffe2',
-                    sample.name, clips.num_undecodable)  # fmt: skip
+        log.warning(
+            '%s: %d packets or frames are damaged; clips are of what decodes, as in Caffe2',
+            sample.name,
+            clips.num_undecodable,
+        )
+    if clips.truncated:
+        log.warning('%s: %s; clips are of what is there', sample.name, clips.truncated)
+    elif clips.complaint and not clips.num_undecodable:
+        log.warning('%s: %s; clips are of what FFmpeg reads', sample.name, clips.complaint)
     return dataclasses.replace(sample, clips=clips)
 
 
-def _require(record, path, needs):
+def require_record(record: Record, path: typing.Optional[str], needs: RecordNeeds) -> None:
+    """Raise RecordError if a record lacks what is needed of it.
+
+    Args:
+        path: of its video, None if it holds the video itself.
+    """
     if needs.use_local_file and path is None:
         raise RecordError('holds a video, not the path of one, which use_local_file is for')
     if not needs.use_local_file and holds_path(record):

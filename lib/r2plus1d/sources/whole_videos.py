@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.sources.sample import RecordNeeds, Sample
+from r2plus1d.sources.file_state import look_at, require_unchanged
+from r2plus1d.sources.sample import RecordNeeds, Sample, with_clips
 from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.decoders import DECODERS
 from r2plus1d.video.prefetch import prefetch
 from r2plus1d.video.read_clips import read_clips
 
@@ -14,7 +16,7 @@ class WholeVideos:
     """Iterates over video files as Samples, in their order; a file that fails has the reason.
 
     Args:
-        paths: of the files; sources.file_source.find_videos looks for them.
+        paths: of the files; datasets.video_files.find_videos looks for them.
         settings: ClipSettings without start frames.
         threads: videos decoded at the same time.
         ahead: Samples kept ready besides, which bounds memory.
@@ -37,6 +39,7 @@ class WholeVideos:
             raise InputError(f'decode_type is {settings.decode_type}; files have no start frames')
         self.settings = settings
         self._paths, self._threads, self._ahead = list(paths), threads, ahead
+        self._states = [look_at(path) for path in self._paths]
 
     def __len__(self) -> int:
         """Number of files."""
@@ -49,7 +52,8 @@ class WholeVideos:
     def _read(self, index: int, path: str) -> Sample:
         key = str(index)
         try:
-            clips = read_clips(path, self.settings, draw=index)
+            require_unchanged(path, self._states[index])
+            clips = DECODERS.call(self.settings.budget, read_clips, path, self.settings, draw=index)
         except RecordError as error:
             return Sample(index, key, path, failure=error.reason)
-        return Sample(index, key, path, clips=clips)
+        return with_clips(Sample(index, key, path), clips)

@@ -23,8 +23,9 @@ class Budget:
             has about 1; a file that names one sample many times has more.
         frame_pixels: pixels of one frame; 2**28 is 16384 x 16384.
         pixels: pixels of all decoded frames; 10**11 is 10,000 frames of 4096 x 2304.
-        seconds: processor time of reading and decoding. A decoder that never returns is not
-            stopped by it.
+        seconds: processor time of reading and decoding.
+        memory: bytes of addresses of the process that decodes, which are somewhat more than the
+            memory that it uses.
     """
 
     packet_bytes: int = 2**31
@@ -32,6 +33,7 @@ class Budget:
     frame_pixels: int = 2**28
     pixels: int = 10**11
     seconds: float = 1800
+    memory: int = 2**32
 
 
 DEFAULT_BUDGET = Budget()
@@ -67,6 +69,10 @@ class Spending:
                 f'over budget: {num_frames} more frames of {width} x {height} make more than '
                 f'{self._budget.pixels:,} pixels'
             )
+
+    def count_affordable(self, width: int, height: int) -> int:
+        """How many more frames of this size there may be, one that is only looked for included."""
+        return (self._budget.pixels - self._pixels) // (width * height) - 1
 
     def add_frame(self, width: int, height: int) -> None:
         """Count a decoded frame; RecordError if that is one too many."""

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from r2plus1d.networks.input import normalize_rgb
-from r2plus1d.video.decode import Picture
+from r2plus1d.networks.input import Input, normalize_rgb
+from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.decode import Picture, Video
 from r2plus1d.video.flow import Flows
 from r2plus1d.video.resize import crop_offsets, output_size, random_crop_offset
 
@@ -19,10 +20,10 @@ class Work(NamedTuple):
     converted: int = 0
     flows: int = 0
 
-    def __add__(self, other):
+    def __add__(self, other: 'Work') -> 'Work':  # type: ignore[override]
         return Work(*(a + b for a, b in zip(self, other)))
 
-    def __sub__(self, other):
+    def __sub__(self, other: 'Work') -> 'Work':
         return Work(*(a - b for a, b in zip(self, other)))
 
 
@@ -37,6 +38,8 @@ class Clips:
         num_undecodable: packets that could not be decoded on the way to these clips, and
             frames that FFmpeg marks as damaged.
         work: what was done on the way to them.
+        truncated: how the file was cut short, where such a file is used and that is news.
+        complaint: what else is wrong with the file, as Video.complaint says, where that is news.
     """
 
     pixels: np.ndarray
@@ -44,6 +47,8 @@ class Clips:
     seconds: np.ndarray
     num_undecodable: int = 0
     work: Work = Work()
+    truncated: Optional[str] = None
+    complaint: Optional[str] = None
 
 
 class Crop(NamedTuple):
@@ -65,9 +70,9 @@ class Frames:
         size: (width, height) to which frames are converted before they are cropped.
     """
 
-    def __init__(self, video, settings):
+    def __init__(self, video: Video, settings: ClipSettings) -> None:
         self._video, self._settings = video, settings
-        self._held = {}
+        self._held: dict[tuple[int, Crop], np.ndarray] = {}
         self._flows = Flows(settings) if settings.flow else None
         self.size = output_size(
             width=video.width, height=video.height, video_res_type=settings.video_res_type,
@@ -76,12 +81,12 @@ class Frames:
         )  # fmt: skip
 
     @property
-    def work(self):
+    def work(self) -> Work:
         """The Work done on this video so far."""
         flows = self._flows.num_computed if self._flows else 0
         return Work(self._video.total_decoded, self._video.total_converted, flows)
 
-    def crops(self, rng):
+    def crops(self, rng: np.random.Generator) -> list[Crop]:
         """The Crops of one clip; `rng` makes the random choices, if the settings ask for any."""
         width, height = self.size
         settings, side = self._settings, self._settings.crop_size
@@ -116,7 +121,7 @@ class Frames:
             seconds[picture.index] = picture.seconds
         return seconds
 
-    def add(self, index, pixels, crops):
+    def add(self, index: int, pixels: np.ndarray, crops: Iterable[Crop]) -> None:
         """Keep these crops of a frame, uint8 H x W x 3 of `size`."""
         side = self._settings.crop_size
         for crop in crops:
@@ -124,11 +129,11 @@ class Frames:
                 part = pixels[crop.top : crop.top + side, crop.left : crop.left + side]
                 self._held[index, crop] = part[:, ::-1] if crop.mirrored else part.copy()
 
-    def forget_before(self, index):
+    def forget_before(self, index: int) -> None:
         """Let go of the frames before one."""
         self._held = {key: part for key, part in self._held.items() if key[0] >= index}
 
-    def clip(self, indices, crops):
+    def clip(self, indices: Sequence[int], crops: Sequence[Crop]) -> np.ndarray:
         """Return one clip, a row for each crop: crops x C x T x H x W, as in Clips.pixels.
 
         Args:
@@ -138,7 +143,7 @@ class Frames:
         for crop in crops:
             keys = [(index, crop) for index in indices]
             frames = np.stack([self._held[key] for key in keys])
-            flow = self._flows and self._flows.clip(frames, keys)
+            flow = self._flows.clip(frames, keys) if self._flows else None
             rows.append(frames.transpose(3, 0, 1, 2) if flow is None else flow)
         return np.stack(rows)
 
@@ -156,14 +161,16 @@ class Frames:
         return np.concatenate(by_clip)
 
 
-def normalize(pixels, settings):
+def normalize(pixels: np.ndarray, settings: Input) -> np.ndarray:
     """Return what the network sees, float32 rows x C x T x H x W, of Clips.pixels."""
     if settings.flow:
         return pixels
     return normalize_rgb(pixels)
 
 
-def rows_of(clips_starts, clips_seconds, crops):
+def rows_of(
+    clips_starts: Sequence[int], clips_seconds: Sequence[tuple[float, float]], crops: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Repeat what is known of each clip for its crops: (starts, seconds) as in Clips."""
     starts = np.repeat(np.asarray(clips_starts, np.int64), crops)
     return starts, np.repeat(np.asarray(clips_seconds, np.float64).reshape(-1, 2), crops, axis=0)

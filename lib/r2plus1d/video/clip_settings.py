@@ -6,6 +6,9 @@ import functools
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import Input
 from r2plus1d.video import sampling
+from r2plus1d.video.budget import DEFAULT_BUDGET, Budget
+
+MOST_BYTES = 2**31  # of the clips of one video; 10 clips of 32 frames in 3 crops have 36 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +23,11 @@ class ClipSettings(Input):
         crops: crops of a clip.
         random_crop, mirror: crop anywhere; mirror every other clip; both at random.
         seed: of every random choice. One record's choices depend on it and on the record's index.
+        budget: Budget of one record.
+        use_truncated: take clips of what a file that was cut short still has; otherwise it fails.
 
     Raises:
-        InputError: settings that exclude each other.
+        InputError: settings that exclude each other, or clips of more than 2 GiB.
     """
 
     decode_type: str = 'uniform'
@@ -32,9 +37,18 @@ class ClipSettings(Input):
     random_crop: bool = False
     mirror: bool = False
     seed: int = 0
+    budget: Budget = DEFAULT_BUDGET
+    use_truncated: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        size = self.rows * self.length * self.channels * self.crop_size**2
+        size *= 4 if self.flow else 1  # bytes of a number: float32, or uint8
+        if size > MOST_BYTES:
+            raise InputError(
+                f'{self.num_clips} clips of {self.length} frames with crop_per_clip {self.crops} '
+                f'are {size / 1e9:.1f} GB for each video; at most {MOST_BYTES / 1e9:.1f} GB'
+            )
         if self.has_start_frames and self.clips > 1:
             raise InputError(
                 f'decode_type start takes one clip a record; clip_per_video is {self.clips}'

@@ -10,8 +10,7 @@ import io
 import math
 import os
 import pathlib
-import stat
-from typing import BinaryIO, NamedTuple, Union
+from typing import Any, BinaryIO, NamedTuple, Union
 
 import av
 import av.error
@@ -20,6 +19,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from r2plus1d.errors import RecordError
+from r2plus1d.results.given_file import NUL_IN_NAME, kind_of, open_at_once
 
 # FFmpeg's names of containers that hold their pictures themselves. Images, playlists, subtitles,
 # devices, network protocols and formats that continue in a second file (mlv) are left out.
@@ -40,13 +40,9 @@ OPTIONS = {
     'protocol_whitelist': 'none',  # there is none of this name: nothing but `file` is read
 }
 
-KINDS = (
-    (stat.S_ISDIR, 'a folder'),
-    (stat.S_ISFIFO, 'a FIFO'),
-    (stat.S_ISSOCK, 'a socket'),
-    (stat.S_ISCHR, 'a device'),
-    (stat.S_ISBLK, 'a device'),
-)
+# Titles in old encodings do no harm. PyAV 19 reads them so without being told.
+OLD = int(av.__version__.split('.')[0]) < 19
+TITLES: dict[str, Any] = {'metadata_errors': 'replace'} if OLD else {}
 
 
 class _Seeking:
@@ -102,8 +98,7 @@ def open_container(source: Union[bytes, str, os.PathLike]) -> Opened:
     """
     file, size = _opened_bytes(source) if isinstance(source, bytes) else _opened_path(source)
     try:
-        # Titles in old encodings do no harm.
-        container = av.open(file, container_options=OPTIONS, metadata_errors='replace')
+        container = av.open(file, 'r', container_options=OPTIONS, **TITLES)
     except MemoryError:
         file.close()
         raise
@@ -121,13 +116,13 @@ def _opened_path(source):
     path = pathlib.Path(source)
     try:
         _require_regular(path.stat())  # opening some devices does something
-        file = _File(path, opener=_open_at_once)
+        file = _File(path, opener=open_at_once)
     except RecordError:
         raise
     except FileNotFoundError:
         raise RecordError(_missing(path)) from None
-    except ValueError as error:  # a NUL in the name
-        raise RecordError(f'cannot be opened: {error}') from None
+    except ValueError:
+        raise RecordError(f'cannot be opened: {NUL_IN_NAME}') from None
     except OSError as error:
         raise RecordError(f'cannot be opened: {error.strerror}') from None
     state = os.fstat(file.fileno())
@@ -139,11 +134,6 @@ def _opened_path(source):
     return file, state.st_size
 
 
-def _open_at_once(path, flags):
-    """Open without waiting for the other end of a FIFO."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-
-
 def _missing(path):
     if path.is_symlink():
         return f'a link to a missing file, {path.readlink()}'
@@ -151,8 +141,8 @@ def _missing(path):
 
 
 def _require_regular(state):
-    if not stat.S_ISREG(state.st_mode):
-        kind = next((name for test, name in KINDS if test(state.st_mode)), 'no file')
+    kind = kind_of(state.st_mode)
+    if kind:
         raise RecordError(f'not a regular file but {kind}')
 
 

@@ -15,16 +15,17 @@ from typing import NamedTuple, Optional, Union
 import av
 import av.error
 import numpy as np
-from av.packet import Packet
 
 from r2plus1d.errors import RecordError
 from r2plus1d.video import frame_count
 from r2plus1d.video.budget import DEFAULT_BUDGET, Budget, Spending, memory_errors_named
+from r2plus1d.video.complaints import Complaints
 from r2plus1d.video.container import open_container, video_stream
 from r2plus1d.video.convert import Converter
+from r2plus1d.video.keyframes import from_keyframe
+from r2plus1d.video.packets import PacketReader
 from r2plus1d.video.sampling import MAX_FRAMES, start_timestamp
-from r2plus1d.video.timestamps import BestEffort
-from r2plus1d.video.whole import Ends, Read, missing_bytes, require_whole
+from r2plus1d.video.timestamps import BestEffort, order_stamps
 
 
 class Picture(NamedTuple):
@@ -47,6 +48,7 @@ class Video:
     Args:
         source: bytes of an encoded file, or the path of one.
         budget: Budget, what reading and decoding may take.
+        use_truncated: use a file that was cut short as far as it goes.
 
     Attributes:
         width, height: of its frames as stored, in pixels.
@@ -62,8 +64,13 @@ class Video:
     """
 
     def __init__(
-        self, source: Union[bytes, str, os.PathLike], budget: Budget = DEFAULT_BUDGET
+        self,
+        source: Union[bytes, str, os.PathLike],
+        budget: Budget = DEFAULT_BUDGET,
+        *,
+        use_truncated: bool = False,
     ) -> None:
+        self._complaints, self._lost = Complaints(), None
         with memory_errors_named():
             self._opened = open_container(source)
         self._container = self._opened.container
@@ -76,9 +83,9 @@ class Video:
         context.thread_count = 1  # the reader decodes several videos at a time
         context.options = {'max_pixels': str(budget.frame_pixels)}
         self._spending = Spending(budget, self._opened.size)
-        self._read: list[Packet] = []  # the packets so far; self._unread gives the others
-        self._unread, self._is_whole = self._demux(), False
-        self._ends = Ends(self._stream)
+        self._packets = PacketReader(
+            self._opened, self._stream, self._spending, use_truncated=use_truncated
+        )
         self.width, self.height = self._stream.width, self._stream.height
         self.num_decoded = self.num_undecodable = 0
         self.total_decoded = self.total_converted = 0
@@ -95,7 +102,7 @@ class Video:
         Raises:
             RecordError: the file was cut short.
         """
-        shown = sum(1 for packet in self._packets() if not packet.is_discard)
+        shown = sum(1 for packet in self._packets.read_all() if not packet.is_discard)
         return min(shown, MAX_FRAMES)
 
     def count_frames(self) -> int:
@@ -104,23 +111,57 @@ class Video:
             pass
         return self.num_decoded
 
-    def count_frames_exactly(self) -> int:
-        """Number of frames that decode, at most MAX_FRAMES; all is decoded only where it must be.
+    @property
+    def truncated(self) -> Optional[str]:
+        """How the file was cut, None for one that is whole or not yet read to its end."""
+        return self._packets.truncated
+
+    @property
+    def complaint(self) -> Optional[str]:
+        """What is wrong with the file, as far as it was read; None where nothing is seen.
+
+        FFmpeg goes on from it. Errors that it logs are known in processes that decode only.
+        """
+        return self._complaints.summary or self._packets.complaint or self._lost
+
+    @property
+    def affordable_frames(self) -> int:
+        """Frames that the budget of pixels is enough for; MAX_FRAMES if that is more."""
+        return max(MAX_FRAMES, self._spending.count_affordable(self.width, self.height))
+
+    def count_frames_exactly(self, *, most: Optional[int] = None) -> int:
+        """Number of frames that decode, at most `most`; all is decoded only where it must be.
 
         The packets decide where container and codec keep one picture in each and the first
         packets bear that out. What is damaged farther on is not seen then.
 
+        Args:
+            most: MAX_FRAMES if left out.
+
         Raises:
             RecordError: the file was cut short, or too much of it would have to be decoded.
         """
-        names = self._container.format.name, self._stream.codec_context.name
-        packets = self._packets()
-        if not frame_count.packets_may_decide(*names, packets):
-            return self.count_frames()
-        tried = packets[: frame_count.TRIED_PACKETS]
-        shown = sum(1 for packet in tried if not packet.is_discard)
-        found = sum(1 for _ in self._decode(tried))
-        return self.count_packets() if found == shown else self.count_frames()
+        return len(self._stamps(most))
+
+    def frame_times(self, *, most: Optional[int] = None) -> Optional[list[Fraction]]:
+        """When each frame is shown, in seconds from the beginning, ascending.
+
+        As count_frames_exactly. None if the container does not say.
+        """
+        times, base = order_stamps(self._stamps(most)), self._stream.time_base
+        if times is None or not base:
+            return None
+        return [(time - (self._stream.start_time or 0)) * base for time in times]
+
+    def _stamps(self, most):
+        """(pts, dts) of the first `most` frames that decode."""
+        most, packets = MAX_FRAMES if most is None else most, self._packets.read_all()
+        stamps = frame_count.stamps_of_packets(*self._names, packets, self._decode)
+        if stamps is None:
+            self._spending.require_pixels(min(len(packets), most), self.width, self.height)
+            frames = itertools.islice(self._decode_all(packets), most)
+            return [(frame.pts, frame.dts) for frame in frames]
+        return stamps[:most]
 
     def frames_at(
         self, wanted: Collection[int], size: tuple[int, int], *, to_end: bool = False
@@ -132,10 +173,10 @@ class Video:
             size: (width, height) of the pictures.
             to_end: decode the frames after the last wanted one too, so that num_decoded is all.
         """
-        convert, last, packets = self.converter(size), max(wanted), self._packets()
+        convert, last, packets = self.converter(size), max(wanted), self._packets.read_all()
         coming = min(len(packets), MAX_FRAMES if to_end else last + 1)
         self._spending.require_pixels(coming, self.width, self.height)
-        for index, frame in enumerate(itertools.islice(self._decode(packets), MAX_FRAMES)):
+        for index, frame in enumerate(itertools.islice(self._decode_all(packets), MAX_FRAMES)):
             self.num_decoded = index + 1
             if index in wanted:
                 yield Picture(index, convert(frame), self.seconds(frame))
@@ -165,11 +206,12 @@ class Video:
         are counted.
         """
         if counted or not self.skips_to_keyframes:
-            frames = itertools.islice(self._decode(self._packets()), MAX_FRAMES)
-            yield from itertools.islice(enumerate(frames), begin, None)
+            yield from itertools.islice(
+                enumerate(self._decode_all(self._packets.read_all())), begin, None
+            )
             return
         guess, begun = BestEffort(), False
-        for frame in self._decode(_from_keyframe(self._from_first(), begin)):
+        for frame in self._decode(from_keyframe(self._packets.from_first(), begin)):
             position = guess.timestamp(frame.pts, frame.dts)
             begun = begun or position is not None and position >= begin
             if begun:
@@ -186,11 +228,10 @@ class Video:
         None where it does not matter: the timestamps of frames are the same from wherever one
         decodes. In an AVI of H.264 or HEVC with B-frames they are guesses that depend on it.
         """
-        names = self._container.format.name, self._stream.codec_context.name
-        if names not in (('avi', 'h264'), ('avi', 'hevc')) or not self.skips_to_keyframes:
+        if self._names not in (('avi', 'h264'), ('avi', 'hevc')) or not self.skips_to_keyframes:
             return None
-        first = next(_from_keyframe(self._from_first(), begin), None)
-        return first and first.pos
+        first = next(from_keyframe(self._packets.from_first(), begin), None)
+        return None if first is None else first.pos
 
     def converter(self, size: tuple[int, int]) -> Callable[[av.VideoFrame], np.ndarray]:
         """Return a function from a frame of PyAV to uint8 RGB pixels of `size`."""
@@ -209,52 +250,41 @@ class Video:
         return float((frame.pts - (self._stream.start_time or 0)) * self._stream.time_base)
 
     @property
+    def container_name(self) -> str:
+        return self._container.format.name
+
+    @property
+    def codec_name(self) -> str:
+        return self._stream.codec_context.name
+
+    @property
     def frames_a_second(self) -> Optional[Fraction]:
         """The average, a Fraction, or None if the container does not say."""
         return self._stream.average_rate
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width of a pixel for a height of 1; 1 if the file does not say."""
+        return Fraction(self._stream.sample_aspect_ratio or 1)
 
     @property
     def frame_seconds(self) -> float:
         """How long a frame is shown, on average; NaN if the container does not say."""
         return float(1 / self.frames_a_second) if self.frames_a_second else math.nan
 
-    def _packets(self):
-        """All video packets; RecordError if the file was cut short."""
-        packets = list(self._from_first())
-        if not self._is_whole:
-            opened = self._opened
-            missing = missing_bytes(self._container.format.name, opened.read_at, opened.size)
-            require_whole(self._container, self._stream, Read(packets, self._ends, missing))
-            self._is_whole = True
-        return packets
+    @property
+    def _names(self):
+        return self.container_name, self.codec_name
 
-    def _from_first(self):
-        """Yield the video packets. They are kept for the next pass, as far as the budget goes."""
-        for number in itertools.count():
-            if number == len(self._read):
-                with memory_errors_named(), self._spending.timed():
-                    packet = next(self._unread, None)
-                if packet is None:
-                    return
-                self._spending.add_packet(packet.size)
-                self._read.append(packet)
-            yield self._read[number]
-
-    def _demux(self):
-        """Yield the video packets in the file's order.
-
-        As VideoInput, stop at a packet that cannot be read and use what came before it.
-        """
-        try:
-            for packet in self._container.demux():
-                if packet.size:
-                    self._ends.add(packet)
-                    if packet.stream_index == self._stream.index:
-                        yield packet
-        except MemoryError:
-            raise
-        except (av.error.FFmpegError, OSError) as error:
-            self._ends.read_error = error.strerror
+    def _decode_all(self, packets):
+        """As _decode, of all packets; then see whether each gave its frame."""
+        num_frames = num_interlaced = 0
+        for frame in self._decode(packets):
+            num_frames, num_interlaced = num_frames + 1, num_interlaced + frame.interlaced_frame
+            yield frame
+        lost = frame_count.count_lost(*self._names, packets, num_frames)
+        if lost > self.num_undecodable and not num_interlaced:
+            self._lost = f'{lost} of {len(packets)} packets gave no frame'
 
     def _decode(self, packets):
         """Yield the frames of `packets` in presentation order."""
@@ -277,18 +307,3 @@ class Video:
             except av.error.FFmpegError:
                 self.num_undecodable += 1
                 return []
-
-
-def _from_keyframe(packets, threshold):
-    """Leave out the packets before the last keyframe not later than the timestamp `threshold`."""
-    held = []
-    for packet in packets:
-        time = packet.dts if packet.pts is None else packet.pts
-        if packet.is_keyframe and time is not None and time <= threshold:
-            held = []
-        held.append(packet)
-        # No later packet can be shown before this one is decoded, so the keyframe is now known.
-        if packet.dts is not None and packet.dts > threshold:
-            break
-    yield from held
-    yield from packets

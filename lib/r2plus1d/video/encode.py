@@ -4,9 +4,9 @@ import contextlib
 import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO, NamedTuple, Optional, Union
 
 import av
 import numpy as np
@@ -18,16 +18,39 @@ from r2plus1d.results.complete import complete_path
 
 # What FFmpeg calls a container whose files are not named after it
 CONTAINERS = {'mkv': 'matroska'}
+# Options of the container, not of the encoder, by FFmpeg's name of the container. PyAV 17 and later
+# do not tell which options a container has.
+CONTAINER_OPTIONS = {
+    'mov': {'movflags', 'use_editlist'},
+    'mp4': {'movflags', 'use_editlist'},
+    'matroska': {'cluster_size_limit', 'reserve_index_space'},
+    'webm': {'cluster_size_limit', 'reserve_index_space'},
+    'flv': {'flvflags'},
+}
 
 # AVColorSpace of the encoder -> swscale's; BT.601 is what swscale takes when nothing is said
 MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M}
 
 MAX_FPS_DENOMINATOR = 1001  # 30000 / 1001; MPEG-4 has 16 bits for both
 
+TICKS = 90000  # of a second, in which the times of frames are kept where they have their own
+
+
+class TimedFrame(NamedTuple):
+    """A frame with a time of its own.
+
+    Attributes:
+        pixels: uint8 H x W x 3, RGB.
+        seconds: when it is shown.
+    """
+
+    pixels: np.ndarray
+    seconds: Fraction
+
 
 def write_video(
     target: Union[str, 'os.PathLike[str]', BinaryIO],
-    frames: Iterable[np.ndarray],
+    frames: Iterable[Union[np.ndarray, TimedFrame]],
     *,
     fps: Union[float, Fraction],
     codec: str = 'libx264',
@@ -40,12 +63,13 @@ def write_video(
     Args:
         target: a path, whose file appears only when complete, or a binary file object.
         frames: iterable of uint8 arrays of one shape, H x W x 3, RGB. 4:2:0 formats need an even
-            H and W with most codecs; yuv444p takes any.
-        fps: frames a second, a number or a Fraction.
+            H and W with most codecs; yuv444p takes any. Or of TimedFrames, whose times ascend;
+            one that does not is shown a tick later than the frame before it.
+        fps: frames a second, a number or a Fraction; of TimedFrames the average.
         codec: a video encoder of FFmpeg: libx264, mpeg4, libvpx-vp9, ffv1, ...
         container: mp4, avi, mkv, webm, mov, ...; None goes by the name of `target`.
-        options: FFmpeg's options of the encoder and of the container, such as
-            {'crf': 23, 'g': 12, 'bf': 2, 'movflags': 'faststart'} (faststart needs a path).
+        options: FFmpeg's options of the encoder, and of the container those in CONTAINER_OPTIONS,
+            such as {'crf': 23, 'g': 12, 'bf': 2, 'movflags': 'faststart'} (faststart needs a path).
             'colorspace' and 'color_range' tag the stream, and the frames are converted to
             what the tags say.
         pixel_format: what the encoder stores.
@@ -74,8 +98,10 @@ def write_video(
 
 def _encode(target, frames, *, fps, codec, container, options, pixel_format, shown='video'):
     first = next(frames)
-    _check_frame(first, np.shape(first), 0)
-    height, width, _ = first.shape
+    is_timed = isinstance(first, TimedFrame)
+    frames, size = itertools.chain([first], frames), np.shape(first.pixels if is_timed else first)
+    _check_frame(first.pixels if is_timed else first, size, 0)
+    height, width, _ = size
     with contextlib.ExitStack() as stack:
         odd = ' (an odd size may need yuv444p)' if height % 2 or width % 2 else ''
         kind = f'{codec}, {pixel_format}, {width} x {height}{odd} in {container or "no suffix"}'
@@ -84,16 +110,42 @@ def _encode(target, frames, *, fps, codec, container, options, pixel_format, sho
             output = stack.enter_context(_open(target, container, options))
             stream = _add_stream(output, codec, fps, options)
             stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+            if is_timed:
+                stream.codec_context.time_base = Fraction(1, TICKS)
             output.start_encoding()
             _check_options(stream)
-        for number, array in enumerate(itertools.chain([first], frames)):
-            _check_frame(array, first.shape, number)
+        tick = -1
+        for number, frame in enumerate(frames):
+            array, tick = _ticked(frame, tick) if is_timed else (frame, number)
+            _check_frame(array, size, number)
             with refusals:
-                output.mux(stream.encode(_video_frame(array, number, stream.codec_context)))
+                context = stream.codec_context
+                rate = context.framerate
+                step = Fraction(1, TICKS) if is_timed else 1 / rate
+                packets = stream.encode(_video_frame(array, tick, step, context))
+                output.mux([*lasting(packets, rate)] if is_timed else packets)
         with refusals:
-            output.mux(stream.encode())
+            packets = stream.encode()
+            output.mux([*lasting(packets, rate)] if is_timed else packets)
             output.close()
     return number + 1
+
+
+def _ticked(frame, last):
+    """(pixels, tick at which it is shown) of a TimedFrame."""
+    return frame.pixels, max(last + 1, round(frame.seconds * TICKS))
+
+
+def lasting(packets: Iterable[av.Packet], rate: Fraction) -> Iterator[av.Packet]:
+    """Yield packets of pictures that each last as long as the average: else the last one is lost.
+
+    Args:
+        packets: from an encoder, or from a file whose packets have no durations.
+        rate: frames per second.
+    """
+    for packet in packets:
+        packet.duration = round(1 / (rate * packet.time_base))
+        yield packet
 
 
 class _Refusals:
@@ -113,7 +165,7 @@ class _Refusals:
 
 def _open(target, container, options):
     layout = av.ContainerFormat(CONTAINERS.get(container, container), 'w')
-    known = {option.name for option in layout.descriptor.options}
+    known = CONTAINER_OPTIONS.get(layout.name, set())
     output = av.open(
         target if hasattr(target, 'write') else str(target),
         mode='w',
@@ -156,7 +208,7 @@ def _check_frame(array, shape, number):
         raise InputError(f'frame {number} is {found}; must be uint8, H x W x 3{asked}')
 
 
-def _video_frame(array, number, context):
+def _video_frame(array, number, step, context):
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format='rgb24')
     full = context.color_range == ColorRange.JPEG or context.format.name.startswith('yuvj')
     frame = frame.reformat(
@@ -164,5 +216,5 @@ def _video_frame(array, number, context):
         dst_colorspace=MATRICES.get(context.colorspace, Colorspace.ITU601),
         dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
     )
-    frame.pts, frame.time_base = number, 1 / context.framerate
+    frame.pts, frame.time_base = number, step
     return frame

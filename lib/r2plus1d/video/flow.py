@@ -2,13 +2,16 @@
 
 import collections
 import math
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 
 from r2plus1d.networks.input import GRAY, MAGNITUDE, RGB_MEAN, RGB_STD, XY, normalize
+from r2plus1d.video.clip_settings import ClipSettings
 
-FARNEBACK = {
+FARNEBACK: dict[str, Any] = {
     'pyr_scale': math.sqrt(2) / 2,
     'levels': 5,
     'winsize': 10,
@@ -29,15 +32,17 @@ class Flows:
         num_computed: flows between two frames that were computed, not remembered.
     """
 
-    def __init__(self, settings):
+    def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
         self._place = {offset: i for i, offset in enumerate(settings.offsets)}
         # Clips that come in the order of their starts share with the one before, crop by crop.
         self._capacity = 2 * settings.crops * len(settings.offsets)
-        self._known = collections.OrderedDict()
+        self._known: collections.OrderedDict[tuple[Hashable, Hashable], np.ndarray] = (
+            collections.OrderedDict()
+        )
         self.num_computed = 0
 
-    def clip(self, frames, keys):
+    def clip(self, frames: np.ndarray, keys: Sequence[Hashable]) -> np.ndarray:
         """Return the normalized flow of one clip.
 
         Args:
@@ -47,16 +52,17 @@ class Flows:
         Returns:
             float32 C x length x H x W.
         """
-        settings = self._settings
+        settings, wanted = self._settings, self._settings.flow
+        assert wanted is not None
         frames = np.ascontiguousarray(frames)
         grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
         channels = []
         for start in range(0, settings.length * settings.rate, settings.rate):
-            steps = range(start, start + settings.flow.gap + 1)
-            chosen = steps if settings.flow.aggregate else (steps[0], steps[-1])
+            steps = range(start, start + wanted.gap + 1)
+            chosen = steps if wanted.aggregate else (steps[0], steps[-1])
             flow = self._chain([self._place[offset] for offset in chosen], grays, keys)
             first = self._place[start]
-            channels.append(_channels(flow, frames[first], grays[first], settings.flow.data_type))
+            channels.append(_channels(flow, frames[first], grays[first], wanted.data_type))
         return np.stack(channels, axis=1)
 
     def _chain(self, places, grays, keys):

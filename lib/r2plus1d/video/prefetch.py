@@ -8,6 +8,8 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Callable, TypeVar
 
+from r2plus1d.video.decoders import DECODERS
+
 T = TypeVar('T')
 
 _END = object()
@@ -24,17 +26,14 @@ def prefetch(
         threads: calls under way at the same time.
         ahead: results kept ready besides.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix='decode')
     pending: collections.deque[concurrent.futures.Future[T]] = collections.deque()
-    try:
+    with _pool(threads) as pool:
         for item in items:
             pending.append(pool.submit(function, *item))
             if len(pending) > threads + ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def prefetch_streams(
@@ -53,10 +52,10 @@ def prefetch_streams(
         streams: generators that have begun, or ended, before all they gave is taken.
         ahead: results of each that are kept ready.
     """
-    pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix='decode')
     pending: collections.deque[tuple[queue.Queue, concurrent.futures.Future]] = collections.deque()
     stop = threading.Event()
-    try:
+    with _pool(threads) as pool, contextlib.ExitStack() as at_end:
+        at_end.callback(stop.set)
         for item in items:
             results: queue.Queue = queue.Queue(ahead)
             pending.append((results, pool.submit(_run, function, item, results, stop)))
@@ -64,9 +63,21 @@ def prefetch_streams(
                 yield from _results(*pending.popleft())
         while pending:
             yield from _results(*pending.popleft())
+
+
+@contextlib.contextmanager
+def _pool(threads: int) -> Iterator[concurrent.futures.Executor]:
+    """Give threads; at the end nothing that they began goes on."""
+    used: set[int] = set()
+    pool = concurrent.futures.ThreadPoolExecutor(
+        threads, 'decode', initializer=lambda: used.add(threading.get_ident())
+    )
+    try:
+        yield pool
     finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        with DECODERS.ending_calls(used):  # nobody waits for what they decode
+            pool.shutdown(wait=True)
 
 
 def _run(function, item, results, stop):

@@ -38,7 +38,10 @@ def read_clips(
         if clips is None:
             raise RecordError(failure or 'no clip')
         return clips
-    with memory_errors_named(), Video(source) as video:
+    with (
+        memory_errors_named(),
+        Video(source, settings.budget, use_truncated=settings.use_truncated) as video,
+    ):
         return _clips_by_number(video, settings, draw)
 
 
@@ -89,4 +92,6 @@ def _assembled(frames, video, settings, starts, crops, seconds):
         *rows_of(starts, times, settings.crops),
         video.num_undecodable,
         frames.work,
+        video.truncated,
+        video.complaint,
     )

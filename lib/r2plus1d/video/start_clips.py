@@ -53,7 +53,10 @@ def starting_clips(
         (start for start in starts if start.frame is not None), key=lambda s: s.frame or 0
     )
     try:
-        with memory_errors_named(), Video(source) as video:
+        with (
+            memory_errors_named(),
+            Video(source, settings.budget, use_truncated=settings.use_truncated) as video,
+        ):
             clips = _VideoClips(video, settings)
             while left:
                 for start, made, failure in clips.decode(_near(left, video, settings)):
@@ -103,6 +106,7 @@ class _VideoClips:
         self._offsets = frozenset(settings.offsets)
         self._indices = itertools.count()  # over all passes: no two frames share one
         self._reported = Work()
+        self._told: set[str] = set()
 
     def decode(self, starts):
         """Yield what starting_clips does for `starts`, which are sorted, in one pass."""
@@ -158,4 +162,13 @@ class _VideoClips:
             *rows_of([clip.start.frame], times, self._settings.crops),
             num_undecodable,
             work,
+            self._news('cut', self._video.truncated),
+            self._news('complaint', self._video.complaint),
         )
+
+    def _news(self, kind, text):
+        """`text`, the first time that there is one of its kind."""
+        if text is None or kind in self._told:
+            return None
+        self._told.add(kind)
+        return text

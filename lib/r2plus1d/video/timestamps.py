@@ -1,5 +1,6 @@
 """The best-effort timestamps of FFmpeg, by which VideoInput finds the frame where a clip begins."""
 
+from collections.abc import Sequence
 from typing import Optional
 
 
@@ -29,3 +30,21 @@ class BestEffort:
             self._last_pts = dts
         takes_pts = self._faulty_pts <= self._faulty_dts or dts is None
         return pts if takes_pts and pts is not None else dts
+
+
+def order_stamps(
+    stamps: Sequence[tuple[Optional[int], Optional[int]]],
+) -> Optional[list[int]]:
+    """When the frames of a video are shown, in order, in the stream's time base.
+
+    Args:
+        stamps: (pts, dts) of each frame or packet.
+
+    Returns:
+        The pts, or the dts where some pts are missing or two are the same, or None.
+    """
+    for kind in (0, 1):
+        times = [time for time in (pair[kind] for pair in stamps) if time is not None]
+        if len(set(times)) == len(stamps):
+            return sorted(times)
+    return None
