@@ -13,9 +13,11 @@ import _start  # noqa: F401
 import logging
 import pathlib
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.datasets import annotations, lists
+from r2plus1d.errors import InputError
+from r2plus1d.results.complete import CSV_FILE, complete_file
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +30,44 @@ OPTIONS = {
     'output': (pathlib.Path, flags.REQUIRED, 'CSV list to write'),
     'labels': (pathlib.Path, None, 'text file of class names to write, one a line'),
     'max_missing': (flag_types.integer(0), 0, 'exit status 3 if more videos are missing'),
+    'on_error': (
+        flag_types.one_of('continue', 'fail'),
+        'continue',
+        'what a line that cannot be read ends: nothing, or the run; it counts as a missing video',
+    ),
 }
 
 
 def main():
-    args = flags.parse(__doc__, OPTIONS)
-    names, listed = annotations.entries(
+    args = command_line.parse(__doc__, OPTIONS)
+    listed = annotations.entries(
         args.dataset, args.annotations, subset=args.subset, split=args.split
     )
-    rows, missing = annotations.rows(names, listed, args.videos)
+    if listed.bad_lines and args.on_error == 'fail':
+        raise InputError(f'{listed.bad_lines[0]}; --on_error=continue goes on without such lines')
+    rows, missing = annotations.rows(listed.names, listed.entries, args.videos)
     lists.write_rows(args.output, rows)
     if args.labels:
-        args.labels.write_text(''.join(f'{name}\n' for name in names), encoding='utf-8')
-    absent = args.output.with_suffix('.missing.txt')
-    absent.unlink(missing_ok=True)
-    if missing:
-        absent.write_text(''.join(f'{place}\n' for place in missing), encoding='utf-8')
-        log.warning('%d videos are missing; they are listed in %s', len(missing), absent)
-    print(f'{len(rows)} of {len(listed)} videos of {len(names)} classes in {args.output}')
-    return TOO_MANY_FAILURES if len(missing) > args.max_missing else 0
+        with complete_file(args.labels, 'w', encoding='utf-8', newline='') as file:
+            file.writelines(f'{name}\n' for name in listed.names)
+    where = f'{len(missing)} videos are missing in {args.videos.resolve()}'
+    write_beside(args.output, '.missing.txt', missing, where)
+    bad = listed.bad_lines
+    write_beside(args.output, '.bad_lines.txt', bad, f'{len(bad)} lines cannot be read')
+    total = len(rows) + len(missing) + len(bad)
+    print(f'{len(rows)} of {total} videos of {len(listed.names)} classes in {args.output}')
+    return TOO_MANY_FAILURES if len(missing) + len(bad) > args.max_missing else 0
+
+
+def write_beside(output, suffix, lines, what):
+    """Write a text beside the list, or remove an earlier run's where there is nothing to say."""
+    path = output.with_suffix(suffix)
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    with complete_file(path, 'w', **CSV_FILE) as file:
+        file.writelines(f'{line}\n' for line in lines)
+    log.warning('%s; they are listed in %s', what, path)
 
 
 if __name__ == '__main__':

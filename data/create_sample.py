@@ -15,7 +15,7 @@ import sys
 
 from tqdm import tqdm
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types
 from r2plus1d.cli.main import run
 from r2plus1d.datasets import sample, synthetic
 
@@ -25,7 +25,7 @@ COUNTS = ', '.join(f'{count} for {split}' for split, count in sample.VIDEOS_PER_
 SAMPLE = {
     'output': (pathlib.Path, pathlib.Path('data/sample'), 'directory of the sample'),
     'split': (flag_types.one_of(*sample.SPLITS, 'all'), 'test', 'what to make'),
-    'seed': (flag_types.integer(0), 0, 'seed of everything in the videos'),
+    'seed': (flag_types.integer(0, flag_types.LARGEST_SEED), 0, 'seed of everything in the videos'),
     'videos_per_class': (
         flag_types.integer(1),
         None,
@@ -35,7 +35,7 @@ SAMPLE = {
 
 
 def main():
-    args = flags.parse(__doc__, SAMPLE)
+    args = command_line.parse(__doc__, SAMPLE)
     splits = sample.SPLITS if args.split == 'all' else [args.split]
     total = 0
     for split in splits:

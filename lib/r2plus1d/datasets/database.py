@@ -10,7 +10,10 @@ from typing import Any, Union
 
 import lmdb
 
-from r2plus1d.datasets.record import decode, holds_path
+from r2plus1d.datasets.checksums import CHECKSUM_FILE, checksum_of, read_checksums
+from r2plus1d.datasets.meta_pages import require_newest
+from r2plus1d.datasets.record import DamagedRecord, decode, holds_path
+from r2plus1d.datasets.tree import require_sound_tree
 from r2plus1d.errors import InputError, RecordError
 
 DATA_FILE = 'data.mdb'
@@ -38,6 +41,9 @@ class Database:
 
     It needs no write permission and takes no lock; several may be open in a process, and threads
     may share one.
+
+    Where the folder has checksums (datasets.checksums), every value is compared with its own. One
+    that differs is a DamagedRecord, which `decode` refuses, so that it costs one record.
     """
 
     _open: 'weakref.WeakValueDictionary[tuple[int, int], Any]' = (
@@ -48,7 +54,8 @@ class Database:
         """Open the folder `path`.
 
         Raises:
-            InputError: there is no LMDB, or it is damaged or empty.
+            InputError: there is no LMDB, or it is damaged or empty, or it has not as many records
+                as the file of checksums beside it.
         """
         self.path = pathlib.Path(path)
         self._lock, self._got = threading.Lock(), 0
@@ -58,16 +65,22 @@ class Database:
             state = 'is not' if self.path.exists() else 'does not exist; it should be'
             raise InputError(f'{self.path} {state} {wanted}')
         with lmdb_errors(f'{data} cannot be read'):
-            self._file = _identity(data)
+            self._descriptor = os.open(data, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._descriptor)
+            self._file = _identity(os.fstat(self._descriptor))
+            require_newest(data)
             self._environment = self._environment_of(data)
             self._length = self._environment.stat()['entries']
-            self._check_size(data)
+            pages = self._environment.info()['last_pgno'] + 1
+            self._bytes = pages * self._environment.stat()['psize']
+        self._require_uncut('is cut short')
+        require_sound_tree(data)
         if not self._length:
             raise InputError(f'{self.path} holds no records')
+        self._checksums = self._checksums_of(data)
 
     def _environment_of(self, data):
-        if _identity(data) != self._file:
-            raise InputError(f'{self.path} was replaced while it was read; start again')
+        self._require_same(data)
         environment = self._open.get(self._file)
         if environment is None:
             # Readahead: cold, in key order, 1000 MB/s with it and 55 MB/s without it were measured
@@ -76,12 +89,36 @@ class Database:
             )
         return environment
 
-    def _check_size(self, data):
+    def _require_uncut(self, what='was cut short while it was read'):
         """A page past the end of the file would end the process with SIGBUS."""
-        pages = self._environment.info()['last_pgno'] + 1
-        wanted, size = pages * self._environment.stat()['psize'], data.stat().st_size
-        if size < wanted:
-            raise InputError(f'{data} is cut short: {size} of {wanted} bytes; copy it again')
+        size = os.fstat(self._descriptor).st_size
+        if size < self._bytes:
+            data = self.path / DATA_FILE
+            raise InputError(f'{data} {what}: {size} of {self._bytes} bytes; copy it again')
+
+    def _checksums_of(self, data):
+        checksums = read_checksums(self.path)
+        self._require_same(data)
+        if checksums is not None and len(checksums) != self._length:
+            raise InputError(
+                f'{data} holds {self._length} records, and {CHECKSUM_FILE} beside it has '
+                f'{len(checksums)}: one of them is damaged or of another database; copy both '
+                f'again, or remove {CHECKSUM_FILE}'
+            )
+        return checksums
+
+    def _require_same(self, data):
+        if _identity(data.stat()) != self._file:
+            raise InputError(f'{self.path} was replaced while it was read; start again')
+
+    def _checked(self, index, key, value):
+        """`value`, as a DamagedRecord if it has another checksum than record `index` should."""
+        if self._checksums is None:
+            return value
+        is_known = 0 <= index < self._length
+        if is_known and checksum_of(key, value) == self._checksums[index]:
+            return value
+        return DamagedRecord(value)
 
     def __len__(self) -> int:
         return self._length
@@ -90,32 +127,56 @@ class Database:
         return self.records()
 
     def records(self, start: int = 0) -> Iterator[tuple[int, str, bytes]]:
-        """Yield (index, key, value) from the record `start` on, in the byte order of the keys."""
+        """Yield (index, key, value) from the record `start` on, in the byte order of the keys.
+
+        Raises:
+            InputError: the database is damaged, was cut short or replaced, or has another number
+                of records than it says.
+        """
         index, last = start, None
         while True:
             for key, value in self._stretch(last, skip=start if last is None else 0):
-                yield index, os.fsdecode(key), value
+                yield index, os.fsdecode(key), self._checked(index, key, value)
                 index, last = index + 1, key
-            if last is None or not self._has_after(last):
-                return
+            if last is None or index > self._length or not self._has_after(last):
+                break
             self._unmap()
+        if start <= self._length:
+            self._require_count(index)
+
+    def _require_count(self, count):
+        if count != self._length:
+            raise InputError(
+                f'{self.path} is damaged: it says that it holds {self._length} records, and '
+                f'{count} are found'
+            )
 
     def _stretch(self, last, skip):
         """Yield (key, value) after the key `last`, or from the first on, MAPPED_BYTES in all."""
-        with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+        with self._transaction() as transaction:
             cursor = transaction.cursor()
             found = cursor.first() if last is None else cursor.set_range(last) and cursor.next()
             for _ in range(skip):
+                self._require_uncut()
                 found = found and cursor.next()
             read = 0
             while found and read < MAPPED_BYTES:
+                self._require_uncut()
                 key, value = cursor.item()
                 yield key, value
                 read += len(value)
+                self._require_uncut()
                 found = cursor.next()
 
-    def _has_after(self, key):
+    @contextlib.contextmanager
+    def _transaction(self):
+        """Give a transaction."""
+        self._require_uncut()
         with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+            yield transaction
+
+    def _has_after(self, key):
+        with self._transaction() as transaction:
             cursor = transaction.cursor()
             return cursor.set_range(key) and cursor.next()
 
@@ -128,18 +189,32 @@ class Database:
 
     def first(self) -> bytes:
         """Return the value of the first record."""
-        with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+        with self._transaction() as transaction:
             cursor = transaction.cursor()
             cursor.first()
-            return cursor.value()
+            key, value = cursor.item()
+        return self._checked(0, key, value)
 
     def keys(self) -> list[str]:
-        """Return every key (str) in the order of `records`; no value is read."""
-        with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
-            return [os.fsdecode(key) for key in transaction.cursor().iternext(values=False)]
+        """Return every key (str) in the order of `records`; no value is read.
+
+        Raises:
+            InputError: as `records`.
+        """
+        found = []
+        with self._transaction() as transaction:
+            for key in transaction.cursor().iternext(values=False):
+                self._require_uncut()
+                found.append(os.fsdecode(key))
+        self._require_count(len(found))
+        return found
 
     def get(self, key: str) -> bytes:
-        """Return the value of `key` (str); InputError if there is none."""
+        """Return the value of `key` (str).
+
+        Raises:
+            InputError: there is none, or as `records`.
+        """
         with self._lock:
             value = self._value(key)
             self._got += len(value or b'')
@@ -147,10 +222,12 @@ class Database:
             raise InputError(f'{self.path} has no record {key}')
         if self._got > MAPPED_BYTES:
             self._unmap()
-        return value
+        # Checksums are of databases that are written here, in which a key is the record's number.
+        index = int(key) if self._checksums is not None and key.isdecimal() else -1
+        return self._checked(index, os.fsencode(key), value)
 
     def _value(self, key):
-        with lmdb_errors(f'{self.path} is damaged'), self._environment.begin() as transaction:
+        with self._transaction() as transaction:
             return transaction.get(os.fsencode(key))
 
     def close(self) -> None:
@@ -164,9 +241,8 @@ class Database:
         self.close()
 
 
-def _identity(file):
+def _identity(status):
     """What tells a file from another under the same name."""
-    status = file.stat()
     return status.st_dev, status.st_ino
 
 

@@ -7,14 +7,22 @@ import os
 import pathlib
 import secrets
 import shutil
+from array import array
 from typing import Optional, Union
 
 import lmdb
 
+from r2plus1d.datasets.checksums import (
+    CHECKSUM_FILE,
+    UNSIGNED,
+    checksum_of,
+    write_checksums,
+)
 from r2plus1d.datasets.database import DATA_FILE
 from r2plus1d.datasets.record import Record, encode
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import sync
+from r2plus1d.results.hold import Hold
 
 LOCK_FILE = 'lock.mdb'
 MAP_BYTES = 1 << 30  # address space, not disk; doubled when it is full
@@ -38,8 +46,11 @@ def check_output(path: Union[str, pathlib.Path], overwrite: bool = False) -> Non
 class DatabaseWriter:
     """Builds a database that appears under its name only when it is complete; a context manager.
 
+    Beside data.mdb stands the file of datasets.checksums. The same records give the same bytes.
+
     It is written as `PATH.partial-...` beside the target, which an exception removes. What a killed
-    writer leaves there, the next one for the same target removes.
+    writer leaves there, the next one for the same target removes. A second writer for the same
+    target is refused as long as the first one is at work.
 
     Attributes:
         unchanged: whether it ended with nothing to replace: the database that was there has the
@@ -76,20 +87,25 @@ class DatabaseWriter:
         self._map_bytes, self._batch_bytes = map_bytes, batch_bytes
         self._count, self._pending_bytes = 0, 0
         self._pending: list[tuple[bytes, bytes]] = []
+        self._checksums = array(UNSIGNED)
         self.unchanged = False
 
     def _partial_prefix(self):
         return f'{self._target.name}.partial-'
 
     def __enter__(self) -> 'DatabaseWriter':
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._remove_abandoned()
-        self._partial.mkdir()
-        self._alive = _lock(self._partial)
-        with self._write_errors():
-            self._environment = lmdb.open(
-                str(self._partial), self._map_bytes, lock=False, sync=False
-            )
+        with contextlib.ExitStack() as stack:
+            stack.callback(Hold(self._target).release)
+            self._remove_abandoned()
+            self._partial.mkdir()
+            stack.callback(shutil.rmtree, self._partial, ignore_errors=True)
+            stack.callback(os.close, _lock(self._partial))
+            with self._write_errors():
+                self._environment = lmdb.open(
+                    str(self._partial), self._map_bytes, lock=False, sync=False
+                )
+            stack.callback(self._environment.close)
+            self._open = stack.pop_all()
         return self
 
     @contextlib.contextmanager
@@ -112,9 +128,10 @@ class DatabaseWriter:
 
     def add(self, record: Record) -> None:
         """Append a Record; its key is its index, padded so that byte order is record order."""
-        key = str(self._count).zfill(len(str(self._total - 1)))
+        key = str(self._count).zfill(len(str(self._total - 1))).encode()
         value = encode(record)
-        self._pending.append((key.encode(), value))
+        self._pending.append((key, value))
+        self._checksums.append(checksum_of(key, value))
         self._count += 1
         self._pending_bytes += len(value)
         if len(self._pending) >= BATCH_RECORDS or self._pending_bytes >= self._batch_bytes:
@@ -138,13 +155,9 @@ class DatabaseWriter:
     def __exit__(
         self, kind: Optional[type[BaseException]], error: object, traceback: object
     ) -> None:
-        try:
+        with self._open:
             if kind is None:
                 self._finish()
-        finally:
-            self._environment.close()
-            shutil.rmtree(self._partial, ignore_errors=True)
-            os.close(self._alive)
 
     def _finish(self):
         assert self._count == self._total, (self._count, self._total)
@@ -152,20 +165,29 @@ class DatabaseWriter:
         with self._write_errors():
             self._environment.sync(True)
         self._environment.close()
+        write_checksums(self._partial, self._checksums)
         sync(self._partial)
         check_output(self._target, self._overwrite)
         self.unchanged = _same_bytes(self._partial / DATA_FILE, self._target / DATA_FILE)
-        if not self.unchanged:
-            self._put_in_place()
-
-    def _put_in_place(self):
-        if (self._target / DATA_FILE).exists():
-            (self._partial / DATA_FILE).replace(self._target / DATA_FILE)
-            (self._target / LOCK_FILE).unlink(missing_ok=True)  # of the database that was replaced
-            sync(self._target)
-        else:
+        if not (self._target / DATA_FILE).exists():
             self._partial.rename(self._target)
+        elif not self.unchanged:
+            self._replace_database()
+        elif not _same_bytes(self._partial / CHECKSUM_FILE, self._target / CHECKSUM_FILE):
+            self._replace(CHECKSUM_FILE)  # of a database from before there were checksums
         sync(self._target.parent)
+
+    def _replace_database(self):
+        """Put the new files in place, never the checksums of one database beside another."""
+        (self._target / CHECKSUM_FILE).unlink(missing_ok=True)
+        sync(self._target)
+        self._replace(DATA_FILE)
+        (self._target / LOCK_FILE).unlink(missing_ok=True)  # of the database that was replaced
+        self._replace(CHECKSUM_FILE)
+
+    def _replace(self, name):
+        (self._partial / name).replace(self._target / name)
+        sync(self._target)
 
 
 def _same_bytes(new, old):

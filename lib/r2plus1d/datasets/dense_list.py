@@ -8,14 +8,20 @@ A video of N frames, of which a clip needs R, at the stride S:
     clip 2           |<---- R --->|          starts at 2 S, and so on up to N - R
 """
 
+import logging
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional, TypeVar, Union
 
 from r2plus1d.datasets import lists
 from r2plus1d.errors import InputError, RecordError
-from r2plus1d.video.decode import Video
+from r2plus1d.video.budget import DEFAULT_BUDGET
+from r2plus1d.video.decoders import DECODERS
+from r2plus1d.video.extent import extent_of
 from r2plus1d.video.prefetch import prefetch
+from r2plus1d.video.sampling import MAX_FRAMES
+
+log = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
@@ -49,20 +55,32 @@ def clip_starts(*, num_frames: int, required: int, stride: int) -> list[int]:
     return list(range(0, num_frames - required + 1, stride))
 
 
-def read_videos(path: Union[str, pathlib.Path]) -> list[lists.Row]:
-    """Return the rows of the list at `path`, each with a video id of its own.
+def read_videos(
+    path: Union[str, pathlib.Path], *, on_error: str = 'fail'
+) -> tuple[list[lists.Row], list[lists.BadRow]]:
+    """Return (rows of the list at `path`, each with a video id of its own; rows left out).
 
-    The ids are the list's column video_id if it has one, else the numbers of the rows from 0.
+    The ids are the list's column video_id if it has one, else the numbers of the rows from 0, of
+    which those that are left out keep theirs.
+
+    Args:
+        on_error: `fail`: rows that cannot be used are an error; `continue`: they are left out, as
+            long as there are others.
 
     Raises:
         InputError: as lists.read_rows, or two rows have one video id.
     """
     has_ids = lists.has_column(path, lists.VIDEO_ID)
-    rows = lists.read_rows(path, use_video_id=has_ids)
+    good, bad = lists.examine_rows(path, use_video_id=has_ids)
+    if on_error == 'fail' or not good:
+        lists.require_no_bad_rows(path, good, bad)
+    rows = [row for _, row in good]
     if not has_ids:
-        return [row._replace(video_id=number) for number, row in enumerate(rows)]
+        lines = sorted(line for line, *_ in [*good, *bad])
+        numbers = {line: number for number, line in enumerate(lines)}
+        return [row._replace(video_id=numbers[line]) for line, row in good], bad
     _require_own_ids(path, rows)
-    return rows
+    return rows, bad
 
 
 def _require_own_ids(path, rows):
@@ -78,29 +96,49 @@ def _require_own_ids(path, rows):
 
 
 def find_clips(
-    rows: Iterable[lists.Row], *, required: int, stride: int, threads: int
+    rows: Iterable[lists.Row],
+    *,
+    required: int,
+    stride: int,
+    threads: int,
+    use_truncated: bool = False,
 ) -> Iterator[DenseVideo]:
-    """Yield the DenseVideo of each row, in order; files are read, but nothing is decoded.
+    """Yield the DenseVideo of each row, in order.
 
-    As Caffe2's VideoInput decodes no more of a video, clips lie in its first sampling.MAX_FRAMES.
+    Files are read; they are decoded only where their frames cannot be counted otherwise. As
+    Caffe2's VideoInput decodes no more of a video, clips lie in its first sampling.MAX_FRAMES; a
+    warning names a video that has more.
 
     Args:
         required: frames from a clip's first to its last.
         stride: frames from a clip's first to the next one's.
         threads: videos read at the same time; each is held in memory meanwhile.
+        use_truncated: use a file that was cut short as far as it goes.
     """
-    tasks = ((row, required, stride) for row in rows)
+    tasks = ((row, required, stride, use_truncated) for row in rows)
     yield from prefetch(_dense_video, tasks, threads=threads, ahead=threads)
 
 
-def _dense_video(row, required, stride):
+def _dense_video(row, required, stride, use_truncated):
+    how = {'most': MAX_FRAMES, 'use_truncated': use_truncated}
     try:
-        with Video(row.video) as video:
-            num_frames = video.count_packets()
+        extent = DECODERS.call(DEFAULT_BUDGET, extent_of, row.video, DEFAULT_BUDGET, **how)
+        if extent.truncated:
+            log.warning('%s: %s; clips are of what is there', row.video, extent.truncated)
+        elif extent.complaint:
+            log.warning('%s: %s; clips are of what FFmpeg reads', row.video, extent.complaint)
+        warn_of_more(row.video, extent.num_frames, MAX_FRAMES)
+        num_frames = min(extent.num_frames, MAX_FRAMES)
         starts = clip_starts(num_frames=num_frames, required=required, stride=stride)
     except RecordError as error:
         return DenseVideo(row, failure=error.reason)
     return DenseVideo(row, tuple(starts))
+
+
+def warn_of_more(path: Union[str, pathlib.Path], found: int, most: int) -> None:
+    """Warn of a video with more frames than are used."""
+    if found > most:
+        log.warning('%s: clips are of its first %d frames; it has more', path, most)
 
 
 def check_splits(num_videos: int, num_splits: int) -> None:

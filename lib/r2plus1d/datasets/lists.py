@@ -4,16 +4,18 @@ import csv
 import os
 import pathlib
 import re
-import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional, Union
 
+from r2plus1d.datasets.strict_csv import Line, read_csv
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import CSV_FILE, complete_file
+from r2plus1d.results.given_file import problem_with
 
 VIDEO, LABEL, START_FRAME, VIDEO_ID = 'org_video', 'label', 'start_frm', 'video_id'
 INT32_BITS, INT64_BITS = 32, 64
 INTEGER = re.compile(r'[+-]?[0-9]+')
+MOST_DIGITS = 30  # that are looked at, and shown, of a number
 SHOWN_PROBLEMS = 10
 
 
@@ -32,15 +34,35 @@ class Row(NamedTuple):
     video_id: Optional[int] = None
 
 
+class GoodRow(NamedTuple):
+    """A row that can be used, and the line of the list on which it begins."""
+
+    line: int
+    row: Row
+
+
+class BadRow(NamedTuple):
+    """A row that cannot be used.
+
+    Attributes:
+        line: of the list, on which it begins.
+        video: its path as the list has it; empty if that is not known.
+        reason: what is wrong.
+    """
+
+    line: int
+    video: str
+    reason: str
+
+
 def has_column(path: Union[str, pathlib.Path], name: str) -> bool:
-    """Whether the list at `path` has the column `name`; `read_rows` says what is wrong with it."""
-    path = pathlib.Path(path)
-    with path.open(encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-        try:
-            filled = (row for row in csv.reader(file) if any(field.strip() for field in row))
-            return name in [field.strip() for field in next(filled, ())]
-        except csv.Error:
-            return False
+    """Whether the list at `path` has the column `name`.
+
+    Raises:
+        InputError: `path` is no regular file, or its first line is none of a CSV.
+    """
+    header = next(read_csv(path, broken=VIDEO), None)
+    return header is not None and name in [field.strip() for field in header.fields]
 
 
 def read_rows(
@@ -61,23 +83,62 @@ def read_rows(
     Raises:
         InputError: a column is missing, there are no rows, or some are bad: names them by line.
     """
+    good, bad = examine_rows(
+        path,
+        use_start_frame=use_start_frame,
+        use_video_id=use_video_id,
+        max_video_bytes=max_video_bytes,
+    )
+    require_no_bad_rows(path, good, bad)
+    return [row for _, row in good]
+
+
+def examine_rows(
+    path: Union[str, pathlib.Path],
+    *,
+    use_start_frame: bool = False,
+    use_video_id: bool = False,
+    max_video_bytes: Optional[int] = None,
+) -> tuple[list[GoodRow], list[BadRow]]:
+    """Return (rows that can be used, rows that cannot); see `read_rows`.
+
+    Raises:
+        InputError: a column is missing, there are no rows, or double quotes leave open where a row
+            ends.
+    """
     columns = [VIDEO, LABEL] + [START_FRAME] * use_start_frame + [VIDEO_ID] * use_video_id
-    rows, problems, files = [], [], {}
+    good, bad, files = [], [], {}
     for line, fields in _lines(pathlib.Path(path), columns):
+        video = (fields or {}).get(VIDEO, '')
         try:
             row = _row(fields)
-            if row.video not in files:
-                files[row.video] = _problem_with_file(row.video, max_video_bytes)
-            if files[row.video]:
-                raise InputError(files[row.video])
-            rows.append(row)
+            if video not in files:
+                files[video] = _problem_with_video(video, max_video_bytes)
+            if files[video]:
+                raise InputError(files[video])
+            good.append(GoodRow(line.first, row))
         except InputError as error:
-            problems.append(f'line {line}: {error}')
-    if problems:
-        raise InputError(_bad_rows(path, problems, len(rows) + len(problems)))
-    if not rows:
+            if line.last > line.first:  # the rows that a stray quote would swallow
+                raise InputError(
+                    f'{path}: {line.place} is one row, as double quotes hold it together: {error}'
+                ) from None
+            bad.append(BadRow(line.first, video, str(error)))
+    if not good and not bad:
         raise InputError(f'{path} has no rows under its header')
-    return rows
+    return good, bad
+
+
+def require_no_bad_rows(
+    path: Union[str, pathlib.Path], good: Sequence[GoodRow], bad: Sequence[BadRow]
+) -> None:
+    """Raise InputError if rows are bad; it counts them and names the first ones by line."""
+    if not bad:
+        return
+    lines = [f'{path}: {len(bad)} of {len(good) + len(bad)} rows cannot be used:']
+    lines += [f'line {row.line}: {row.reason}' for row in bad[:SHOWN_PROBLEMS]]
+    if len(bad) > SHOWN_PROBLEMS:
+        lines.append(f'and {len(bad) - SHOWN_PROBLEMS} more')
+    raise InputError('\n  '.join(lines))
 
 
 def write_rows(path: Union[str, pathlib.Path], rows: Iterable[Row]) -> None:
@@ -101,17 +162,13 @@ def _fields(row):
 
 
 def _lines(path, columns):
-    """Yield (number of the line, column -> text) of each row; bytes that are no UTF-8 survive."""
-    with path.open(encoding='utf-8-sig', errors='surrogateescape', newline='') as file:
-        lines = csv.reader(file)
-        try:
-            filled = (fields for fields in lines if any(field.strip() for field in fields))
-            header = [name.strip() for name in next(filled, ())]
-            _check_header(path, lines.line_num, header, columns)
-            for fields in filled:
-                yield lines.line_num, _named(header, fields, columns)
-        except csv.Error as error:
-            raise InputError(f'{path}: line {lines.line_num}: {error}') from None
+    """Yield (Line, column -> text) of each row."""
+    lines = read_csv(path, broken=VIDEO)
+    first = next(lines, Line(1, 1, []))
+    header = [name.strip() for name in first.fields]
+    _check_header(path, first.first, header, columns)
+    for line in lines:
+        yield line, _named(header, line.fields, columns)
 
 
 def _check_header(path, line, header, columns):
@@ -148,6 +205,8 @@ def _row(fields):
         raise InputError(f'{VIDEO} is empty')
     labels = re.split(r'\s*;\s*|\s+', fields[LABEL].strip())
     labels = tuple(_integer(LABEL, label, INT32_BITS) for label in labels)
+    if min(labels) < 0:
+        raise InputError(f'{LABEL} is {min(labels)}; the first class is 0')
     start_frame, video_id = fields.get(START_FRAME), fields.get(VIDEO_ID)
     if start_frame is not None:
         start_frame = _integer(START_FRAME, start_frame, INT32_BITS)
@@ -163,35 +222,37 @@ def _integer(column, text, bits):
     if not text:
         raise InputError(f'{column} is empty')
     if not INTEGER.fullmatch(text):
-        raise InputError(f'{column} is {text!r}, not an integer')
-    value, limit = int(text), 2 ** (bits - 1)
+        raise InputError(f'{column} is {_cut(text)!r}, not an integer')
+    digits = text.lstrip('+-0')
+    if len(digits) > MOST_DIGITS:
+        raise InputError(f'{column} has {len(digits)} digits, which need more than {bits} bits')
+    value, limit = int(digits or '0') * (-1 if text[0] == '-' else 1), 2 ** (bits - 1)
     if not -limit <= value < limit:
         raise InputError(f'{column} is {value}, which needs more than {bits} bits')
     return value
 
 
-def _problem_with_file(video, max_bytes):
+def _cut(text):
+    return text if len(text) <= MOST_DIGITS else f'{text[:MOST_DIGITS]}...'
+
+
+def _problem_with_video(video, max_bytes):
     path = pathlib.Path(video)
+    shown = video if video.isprintable() else repr(video)
     try:
-        status = path.stat()
+        problem = problem_with(path)
+        size = path.stat().st_size if problem is None else 0
     except FileNotFoundError:
         place = '' if path.is_absolute() else f' in {pathlib.Path.cwd()}'
-        return f'{video} does not exist{place}'
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        return f'{video!r}: {getattr(error, "strerror", error)}'
-    if not stat.S_ISREG(status.st_mode):
-        return f'{video} is not a file'
+        return f'{shown} does not exist{place}'
+    except OSError as error:
+        return f'{video!r}: {error.strerror}'
+    if problem:
+        return f'{shown} {problem}'
     if not os.access(path, os.R_OK):
-        return f'{video} may not be read'
-    if not status.st_size:
-        return f'{video} is empty'
-    if max_bytes is not None and status.st_size > max_bytes:
-        return f'{video} has {status.st_size} bytes; a record takes {max_bytes} at most'
+        return f'{shown} may not be read'
+    if not size:
+        return f'{shown} is empty'
+    if max_bytes is not None and size > max_bytes:
+        return f'{shown} has {size} bytes; a record takes {max_bytes} at most'
     return None
-
-
-def _bad_rows(path, problems, total):
-    lines = [f'{path}: {len(problems)} of {total} rows cannot be used:', *problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f'and {len(problems) - SHOWN_PROBLEMS} more')
-    return '\n  '.join(lines)

@@ -56,6 +56,10 @@ def _messages():
 TensorProtos = _messages()
 
 
+class DamagedRecord(bytes):
+    """The bytes of a record that are not those that were written; `decode` refuses them."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One video, or one clip of it.
@@ -89,8 +93,13 @@ def decode(value: bytes) -> Record:
     """Return the Record in the bytes `value`.
 
     Raises:
-        RecordError: it is something else.
+        RecordError: it is something else, or damaged.
     """
+    if isinstance(value, DamagedRecord):
+        raise RecordError(
+            f'damaged: its {len(value)} bytes and key have another checksum than when they were '
+            'written'
+        )
     try:
         tensors = TensorProtos.FromString(value).protos
     except DecodeError:
