@@ -12,7 +12,7 @@ import _start  # noqa: F401
 
 import pathlib
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
 from r2plus1d.weights.files import halved, read_weights, save_pickle, without_solver
 
@@ -25,12 +25,12 @@ OPTIONS = {
 
 
 def main():
-    args = flags.parse(__doc__, OPTIONS)
-    blobs, card = read_weights(args.load_model_path, args.db_type)
-    blobs = without_solver(blobs)
+    args = command_line.parse(__doc__, OPTIONS)
+    stored = read_weights(args.load_model_path, args.db_type)
+    blobs = without_solver(stored.blobs)
     if args.half:
         blobs = halved(blobs)
-    save_pickle(args.save_model_path, blobs, card)
+    save_pickle(args.save_model_path, blobs, stored.card)
     print(f'{len(blobs)} blobs in {args.save_model_path}')
 
 

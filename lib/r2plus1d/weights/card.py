@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import EXTRA_CHANNELS, FlowSettings, Input
-from r2plus1d.networks.network import Network
+from r2plus1d.networks.network import BN_EPSILON, Network
 from r2plus1d.networks.zoo import ARCHITECTURES, C3D
 
 CARD = 'r2plus1d_card'
@@ -29,8 +29,19 @@ NETWORK = {
     'multi_label': 'multi_label',
     'pred_layer_name': 'pred_layer_name',
     'use_dropout': 'use_dropout',
+    'use_pool1': 'use_pool1',
+    'use_convolutional_pred': 'use_convolutional_pred',
     'width': 'width',
+    'bn_epsilon': 'bn_epsilon',
 }
+# What a card says only where it is not the usual value, which older readers take for granted.
+USUAL: dict[str, Any] = {
+    'bn_epsilon': BN_EPSILON,
+    'use_pool1': False,
+    'use_convolutional_pred': False,
+}
+# What parameters do not show of their network, but for the size of clips
+INVISIBLE = ('bn_epsilon', 'use_pool1')
 CLIPS = (
     'input_type',
     'sampling_rate_rgb',
@@ -47,6 +58,7 @@ RES_TYPES = ('scale', 'short_edge', 'original')
 INPUT_TYPES = ('rgb', 'flow')
 LONGEST_VALUE = 200  # of a flag; labels may be longer
 LARGEST_VALUE = 1 << 20
+LONGEST_JSON = 1 << 24
 SHA256 = re.compile('[0-9a-f]{64}')
 
 
@@ -54,6 +66,7 @@ def of_network(network: Network, *, batch_norm_folded: bool) -> dict[str, str]:
     """Return {key: text} of a Network and of how it is stored."""
     values = {key: getattr(network, field) for key, field in NETWORK.items()}
     values['pred_layer_name'] = network.logits
+    values = {key: v for key, v in values.items() if key not in USUAL or v != USUAL[key]}
     return {
         'format_version': FORMAT_VERSION,
         'batch_norm_folded': str(int(batch_norm_folded)),
@@ -117,7 +130,10 @@ def clips_and_names(
 
 def network_of(card: Mapping[str, str]) -> tuple[Network, bool]:
     """Return (Network, whether batch norms are folded) that the texts tell of."""
-    values = {field: _parsed(card, key) for key, field in NETWORK.items()}
+    values: dict[str, Any] = {
+        field: USUAL[key] if key in USUAL and key not in card else _parsed(card, key)
+        for key, field in NETWORK.items()
+    }
     last = values.pop('pred_layer_name')
     if not _is_plain(last):
         raise InputError(f'pred_layer_name is {last!r}; it is one plain line')
@@ -125,6 +141,15 @@ def network_of(card: Mapping[str, str]) -> tuple[Network, bool]:
     if network.logits != last:
         network = dataclasses.replace(network, pred_layer_name=last)
     return network, _parsed(card, 'batch_norm_folded')
+
+
+def invisible_of(card: Mapping[str, str]) -> dict[str, Any]:
+    """Return {field of Network: value} of what a card says of INVISIBLE.
+
+    Raises:
+        InputError: a wrong value.
+    """
+    return {NETWORK[key]: _parsed(card, key) for key in INVISIBLE if key in card}
 
 
 def input_of(network: Network, card: Mapping[str, str]) -> Optional[Input]:
@@ -222,11 +247,12 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 PARSERS: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys((*NETWORK, *CLIPS), _integer),
-    **dict.fromkeys(('multi_label', 'use_dropout', 'do_flow_aggregation'), _bit),
-    'batch_norm_folded': _bit,
+    **dict.fromkeys(('multi_label', 'use_dropout', 'use_pool1', 'use_convolutional_pred'), _bit),
+    **dict.fromkeys(('do_flow_aggregation', 'batch_norm_folded'), _bit),
     'model_name': _one_of(*ARCHITECTURES, C3D),
     'pred_layer_name': str,
     'width': _number,
+    'bn_epsilon': _number,
     'input_type': _one_of(*INPUT_TYPES),
     'flow_data_type': _one_of(*EXTRA_CHANNELS),
     'video_res_type': _one_of(*RES_TYPES),
@@ -235,10 +261,24 @@ PARSERS: dict[str, Callable[[str], Any]] = {
 
 def _json(metadata: Mapping[str, str], key: str) -> Any:
     try:
-        # Integers of a million digits take Python minutes; nothing here has use for integers.
-        return json.loads(metadata.get(key, ''), parse_int=float)
-    except (ValueError, RecursionError):
+        return parse_json(metadata.get(key, ''))
+    except ValueError:
         raise InputError(f'{key} is missing, or not JSON') from None
+
+
+def parse_json(text: str) -> Any:
+    """Return what a text of a weight file says in JSON, its integers as floats.
+
+    Raises:
+        ValueError: not JSON, nested too deeply, or longer than LONGEST_JSON.
+    """
+    if len(text) > LONGEST_JSON:  # its objects take 25 times the memory
+        raise ValueError(f'{len(text)} characters')
+    try:
+        # Integers of a million digits take Python minutes; nothing here has use for integers.
+        return json.loads(text, parse_int=float)
+    except RecursionError:
+        raise ValueError('nested too deeply') from None
 
 
 def _is_plain(text: str) -> bool:

@@ -1,39 +1,30 @@
-"""Fetch published weights into a cache folder: resumed after a break, kept only if they load."""
+"""Published weights in a cache folder: kept only if they load, and the same ones ever after."""
 
-import http.client
+import contextlib
+import dataclasses
 import logging
+import math
 import os
 import pathlib
-import re
-import ssl
-import sys
-import time
-import urllib.error
-import urllib.request
-from typing import BinaryIO, Optional, Union
-
-from tqdm import tqdm
+import urllib.parse
+from typing import Optional, Union
 
 from r2plus1d.errors import InputError
+from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.published import KINETICS_LABELS, Published
-from r2plus1d.results.complete import put_in_place
-from r2plus1d.weights.files import load_parameters
+from r2plus1d.results.complete import complete_file, put_in_place
+from r2plus1d.weights import transfer
+from r2plus1d.weights.files import WeightFile, read_weights
+from r2plus1d.weights.infer import infer
+from r2plus1d.weights.match import match_parameters
+from r2plus1d.weights.safe_pickle import require_end
+from r2plus1d.weights.transfer import MIRROR, MIRROR_HINT
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # in a row that bring nothing new
-PAUSE_S = 1  # times the number of failures
-TIMEOUT_S = 30  # without a byte
-CHUNK = 1 << 18
-LOG_EVERY = 0.1  # of the file
-CONTENT_RANGE = re.compile(r'bytes (?:(\d+)-\d+|\*)/(\d+|\*)')
-PARTIAL, RANGE_NOT_SATISFIABLE, TIMED_OUT, TOO_MANY_REQUESTS = 206, 416, 408, 429
-MIRROR_HINT = 'if it has moved, give its new place with --mirror'
-
-
-class _Broken(Exception):
-    """The connection failed before the file was complete; what has arrived is kept."""
+MOST_PER_PARAMETER = 16  # bytes: momenta may lie beside them, and half as much again of encoding
+ROOM = 1 << 20  # bytes for all else
 
 
 def cache_folder() -> pathlib.Path:
@@ -41,24 +32,47 @@ def cache_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get('R2PLUS1D_CACHE') or '~/.cache/r2plus1d').expanduser()
 
 
-def network_of(row: Published) -> Network:
-    """Return the Network of a row of networks.published.PUBLISHED."""
+def network_of(row: Published, *, num_labels: Optional[int] = None) -> Network:
+    """Return the Network of a row of networks.published.PUBLISHED.
+
+    Args:
+        num_labels: of a row that does not say.
+    """
     return Network(
         architecture=row.architecture,
         depth=row.depth,
         clip_length=row.clip_length,
+        crop_size=row.crop_size,
         num_channels=row.num_channels,
-        num_labels=KINETICS_LABELS,
+        num_labels=row.num_labels or num_labels or KINETICS_LABELS,
+        use_pool1=row.use_pool1,
     )
 
 
+def cost_network_of(row: Published) -> Network:
+    """Return the Network whose cost was published with a row: on larger crops, where it says so."""
+    network = network_of(row)
+    if row.cost_crop_size is None:
+        return network
+    return dataclasses.replace(network, crop_size=row.cost_crop_size, use_convolutional_pred=True)
+
+
 def url_of(row: Published, mirror: Optional[str] = None) -> str:
-    """Return the address of a row's weights; in `mirror`, {key} and {name} stand for the row's."""
-    if mirror is None:
+    """Return the address of a row's weights.
+
+    Args:
+        mirror: {key}, {name} and {file} in it stand for the row's, {file} without its suffix; None
+            is the place that the environment variable R2PLUS1D_MIRROR names, or the row's own.
+    """
+    name, mirror = ('mirror', mirror) if mirror else (MIRROR, os.environ.get(MIRROR))
+    if not mirror:
         return row.link
     if not mirror.startswith(('http://', 'https://')):
-        raise InputError(f'mirror is {mirror}; it begins with http:// or https://')
-    return mirror.replace('{key}', row.key).replace('{name}', row.name)
+        raise InputError(f'{name} is {mirror}; it begins with http:// or https://')
+    values = {'{key}': row.key, '{name}': row.name, '{file}': urllib.parse.quote(row.file)}
+    for place, text in values.items():
+        mirror = mirror.replace(place, text)
+    return mirror
 
 
 def fetch(
@@ -66,173 +80,82 @@ def fetch(
 ) -> pathlib.Path:
     """Return the path of a row's weights in `folder`, downloaded unless they are there and load.
 
+    The SHA-256 of the file is kept beside it as NAME.pkl.sha256, and compared from then on.
+
     Args:
         row: of networks.published.PUBLISHED.
-        mirror: another place of the files, such as https://example.org/{name}.pkl.
+        mirror: another place of the files, such as https://example.org/{name}.pkl; see url_of.
 
     Raises:
-        InputError: not to be had, incomplete, or not this network's weights. What has arrived of
-            an incomplete file stays beside it, as NAME.pkl.part, and the next call continues it.
+        InputError: not to be had, incomplete, not this network's weights, or not the ones that
+            were there first. What has arrived of an incomplete file stays beside it, as
+            NAME.pkl.part, and the next call continues it.
     """
+    return fetch_and_read(row, folder, mirror=mirror)[0]
+
+
+def fetch_and_read(
+    row: Published, folder: Union[str, pathlib.Path], *, mirror: Optional[str] = None
+) -> tuple[pathlib.Path, WeightFile]:
+    """Return what `fetch` does, and what the file holds, which is read once to see if it loads."""
     url, folder = url_of(row, mirror), pathlib.Path(folder)
     path, part = folder / f'{row.name}.pkl', folder / f'{row.name}.pkl.part'
+    seen = folder / f'{row.name}.pkl.sha256'
     if path.exists():
         try:
-            load_parameters(path, 'pickle', network_of(row))
-            return path
+            content = _read_weights(path, row)
         except InputError as error:
             log.warning('downloading anew: %s', error)
+        else:
+            _require_as_seen(content, seen, str(path))
+            return path, content
     folder.mkdir(parents=True, exist_ok=True)
-    _complete(url, part)
+    transfer.complete(url, part, most=_most_bytes(network_of(row)))
     try:
-        load_parameters(part, 'pickle', network_of(row))
+        content = _read_weights(part, row)
     except InputError as error:
         fault = 'a web page' if _is_markup(part) else str(error).replace(str(part), 'the file')
-        part.unlink()
+        transfer.forget(part)
         raise InputError(f'{url}: not weights of {row.name}: {fault}; {MIRROR_HINT}') from None
-    return put_in_place(part, path)
+    _require_as_seen(content, seen, url)
+    transfer.finish(part)
+    return put_in_place(part, path), content
+
+
+def _read_weights(path: pathlib.Path, row: Published) -> WeightFile:
+    """Read a pickle of a row's weights; InputError if it is not that, or more than that."""
+    content = read_weights(path, 'pickle')
+    labels = infer(content.blobs).get('num_labels')
+    network = network_of(row, num_labels=labels if isinstance(labels, int) else None)
+    match_parameters(content.blobs, parameter_shapes(network), source=str(path))
+    require_end(path)
+    return content
+
+
+def _most_bytes(network: Network) -> int:
+    count = sum(math.prod(shape) for shape in parameter_shapes(network).values())
+    return MOST_PER_PARAMETER * count + ROOM
+
+
+def _require_as_seen(content: WeightFile, seen: pathlib.Path, what: str) -> None:
+    """Compare the file's SHA-256 to the one in `seen`, or write it there where there is none.
+
+    Raises:
+        InputError: they differ.
+    """
+    digest = content.sha256
+    known = seen.read_text('latin1').split()[:1] if seen.is_file() else None
+    if known is None:
+        # Where the folder is another's, there may be no place for it.
+        with contextlib.suppress(OSError), complete_file(seen, 'w', private=True) as file:
+            file.write(f'{digest}  {seen.stem}\n')
+    elif known != [digest]:
+        raise InputError(
+            f'{what} is not the file that was first there: its sha256 is {digest}; '
+            f'{seen} has the one before; remove that if the change is meant'
+        )
 
 
 def _is_markup(path: pathlib.Path) -> bool:
     with path.open('rb') as file:
         return file.read(64).lstrip(b'\xef\xbb\xbf \t\r\n').startswith(b'<')
-
-
-def _complete(url: str, part: pathlib.Path) -> None:
-    """Bring `part` to the length that the server states, over as many connections as it takes."""
-    most, failures = _size(part), 0
-    while True:
-        try:
-            _transfer(url, part)
-            return
-        except _Broken as error:
-            failures = 1 if _size(part) > most else failures + 1
-            most = max(most, _size(part))
-            if failures == ATTEMPTS:
-                kept = f' ({_size(part)} bytes are kept to continue)' if _size(part) else ''
-                message = f'{url}: {error}, {failures} times; try again later{kept}'
-                raise InputError(message) from None
-            log.warning('%s: %s; trying again', url, error)
-            time.sleep(PAUSE_S * failures)
-
-
-def _transfer(url: str, part: pathlib.Path) -> None:
-    """Add to `part` what one request brings.
-
-    Raises:
-        _Broken: it is not complete, but may be after another request.
-        InputError: another request would not help.
-    """
-    offset = _size(part)
-    headers = {'Range': f'bytes={offset}-'} if offset else {}
-    try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S
-        )
-    except urllib.error.HTTPError as error:
-        _refused(error, url, part)
-        return
-    except (ValueError, http.client.InvalidURL) as error:
-        raise InputError(f'{url}: {error}') from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, 'reason', error)
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            raise InputError(f'{url}: the server is not trusted: {reason.verify_message}') from None
-        raise _broken(reason) from None
-    with response:
-        if response.headers.get_content_type() == 'text/html':
-            raise InputError(f'{url} answers with a web page instead of the file; {MIRROR_HINT}')
-        start, total = _span(response)
-        if start not in (0, offset):
-            raise InputError(f'{url}: the server sent bytes from {start}, not from {offset}')
-        _receive(response, part, start, total)
-    if total is not None and _size(part) != total:
-        raise _Broken(f'{_size(part)} of {total} bytes arrived')
-
-
-def _refused(error: urllib.error.HTTPError, url: str, part: pathlib.Path) -> None:
-    """Act on an HTTP error: return if the file is complete, or raise as _transfer does."""
-    with error:
-        if error.code == RANGE_NOT_SATISFIABLE and _size(part):
-            if _content_range(error) == (None, _size(part)):
-                return
-            part.unlink()  # of another file, longer than this one
-            raise _Broken('the part from an earlier download does not belong to this file')
-        if error.code >= 500 or error.code in (TIMED_OUT, TOO_MANY_REQUESTS):
-            raise _Broken(f'HTTP {error.code} {error.reason}')
-        raise InputError(f'{url}: HTTP {error.code} {error.reason}; {MIRROR_HINT}')
-
-
-def _broken(error: Union[str, Exception]) -> _Broken:
-    return _Broken(f'the connection failed ({error or type(error).__name__})')
-
-
-def _span(response: http.client.HTTPResponse) -> tuple[Optional[int], Optional[int]]:
-    """Return (offset of the first byte, length of the whole file or None) of a response."""
-    if response.status == PARTIAL:
-        return _content_range(response)
-    return 0, response.length
-
-
-def _content_range(
-    response: Union[http.client.HTTPResponse, urllib.error.HTTPError],
-) -> tuple[Optional[int], Optional[int]]:
-    found = CONTENT_RANGE.fullmatch(response.headers['Content-Range'] or '')
-    start, total = found.groups() if found else (None, None)
-    return int(start) if start else None, int(total) if total and total != '*' else None
-
-
-def _receive(
-    response: http.client.HTTPResponse, part: pathlib.Path, start: int, total: Optional[int]
-) -> None:
-    with part.open('r+b' if start else 'wb') as file:
-        file.seek(start)
-        with _Progress(part.stem, start, total) as progress:
-            while chunk := _read(response):
-                _write(file, chunk)
-                progress.add(len(chunk))
-
-
-def _read(response: http.client.HTTPResponse) -> bytes:
-    try:
-        return response.read(CHUNK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken(error) from None
-
-
-def _write(file: BinaryIO, chunk: bytes) -> None:
-    try:
-        file.write(chunk)
-    except OSError as error:
-        raise InputError(f'{file.name}: {error.strerror}') from None
-
-
-def _size(path: pathlib.Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then in a log."""
-
-    def __init__(self, name: str, start: int, total: Optional[int]) -> None:
-        self.name, self.done, self.total = name, start, total
-        self.logged = start
-        self.bar = tqdm(
-            desc=name, initial=start, total=total, unit='B', unit_scale=True,
-            disable=not sys.stderr.isatty(),
-        )  # fmt: skip
-
-    def __enter__(self) -> '_Progress':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def add(self, size: int) -> None:
-        self.bar.update(size)
-        self.done += size
-        step = (self.total or 1e9) * LOG_EVERY
-        if self.bar.disable and (self.done >= self.logged + step or self.done == self.total):
-            of = f' of {self.total / 1e6:.1f}' if self.total else ''
-            log.info('%s: %.1f%s MB', self.name, self.done / 1e6, of)
-            self.logged = self.done

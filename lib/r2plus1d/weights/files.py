@@ -1,21 +1,22 @@
 """Weights in and out: pickles and minidbs of blobs, read as data."""
 
+import io
 import json
 import pathlib
 import pickle
 import re
 from collections.abc import Mapping
-from typing import Optional, Union
+from typing import BinaryIO, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.networks.cost import parameter_shapes
-from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import complete_file, complete_path
-from r2plus1d.weights import minidb, safe_pickle
-from r2plus1d.weights.card import CARD
-from r2plus1d.weights.match import match_parameters
+from r2plus1d.results.digest import DigestReader
+from r2plus1d.results.given_file import kind_of, missing_target, naming_file, reading
+from r2plus1d.weights import minidb, safe_pickle, state_dict, tensor_files
+from r2plus1d.weights.card import CARD, parse_json
+from r2plus1d.weights.match import is_of_solver
 
 Blobs = dict[str, np.ndarray]
 Card = dict[str, str]
@@ -24,47 +25,64 @@ Path = Union[str, pathlib.Path]
 DB_TYPES = ('pickle', 'minidb')
 NESTED = ('blobs', 'state_dict')  # where a pickle may keep its arrays
 PREFIX = re.compile(r'^(?:(?:gpu|cpu)_(\d+)/|module\.)')
-ITERATION = 'training_iteration'  # blob of the number of iterations done, of a checkpoint
-SOLVER_BLOB = re.compile(r'_momentum$|^training_iteration$')
 
 
-def load_parameters(path: Path, db_type: Optional[str], network: Network) -> Blobs:
-    """Return the parameters of `network` from a file.
+class WeightFile(NamedTuple):
+    """What a weight file holds.
 
-    Args:
-        path: a `.pkl` of blobs by name (Python 2 or 3, flat or under `blobs`), or a minidb.
-        db_type: one of DB_TYPES; None goes by what the file begins with.
-
-    Returns:
-        {blob: float32 array} of exactly the network's parameters.
-
-    Raises:
-        InputError: unreadable, or blobs missing or of the wrong shape: all of them in one message.
+    Attributes:
+        blobs: {blob: array}.
+        card: what the file says of itself, {key: text}, or None.
+        sha256: of the file, in hexadecimal.
     """
-    return match_parameters(read_blobs(path, db_type), parameter_shapes(network), source=str(path))
+
+    blobs: Blobs
+    card: Optional[Card]
+    sha256: str
 
 
-def read_blobs(path: Path, db_type: Optional[str] = None) -> Blobs:
-    """Return {blob: array} of a weight file of either kind."""
-    return read_weights(path, db_type)[0]
-
-
-def read_weights(path: Path, db_type: Optional[str] = None) -> tuple[Blobs, Optional[Card]]:
-    """Return ({blob: array}, what the file says of itself or None) of a weight file."""
+def read_weights(path: Path, db_type: Optional[str] = None) -> WeightFile:
+    """Read a weight file, once."""
     if db_type not in (*DB_TYPES, None):
         raise InputError(f'db_type is {db_type}; known: {", ".join(DB_TYPES)}')
     require_weight_file(path)
-    if db_type == 'minidb' or db_type is None and minidb.is_minidb(pathlib.Path(path)):
-        return read_minidb(path), _card_of(_parsed(minidb.read_text(path, CARD)), path)
-    content = safe_pickle.load(path)
+    read = _reader_of(path, db_type)
+    with DigestReader(path) as raw, io.BufferedReader(raw) as file, naming_file(path):
+        arrays, said = read(path, file)
+        blobs, card = state_dict.with_blob_names(arrays, _card_of(said, path), path)
+        return WeightFile(blobs, card, raw.sha256())
+
+
+def _reader_of(path: Path, db_type: Optional[str]) -> Callable[..., tuple[Blobs, object]]:
+    if db_type is None and tensor_files.is_known(path):
+        return _of_tensors
+    is_minidb = db_type == 'minidb' or db_type is None and minidb.is_minidb(pathlib.Path(path))
+    return _of_minidb if is_minidb else _of_pickle
+
+
+def _of_tensors(path: Path, file: BinaryIO) -> tuple[Blobs, object]:
+    saved, card = tensor_files.read(path, file)
+    return _arrays_of(saved, path), card
+
+
+def _of_minidb(path: Path, file: BinaryIO) -> tuple[Blobs, object]:
+    tensors, texts = minidb.read(path, file)
+    blobs = _without_prefixes(tensors)
+    if not blobs:
+        raise InputError(f'{path} holds no tensors; is it a minidb of a trained model?')
+    return blobs, _parsed(texts.get(CARD))
+
+
+def _of_pickle(path: Path, file: BinaryIO) -> tuple[Blobs, object]:
+    content = safe_pickle.load_opened(path, file)
     card = content.get(CARD) if isinstance(content, dict) else None
-    return _arrays_of(content, path), _card_of(card, path)
+    return _arrays_of(content, path), card
 
 
 def _parsed(text: Optional[str]) -> object:
     try:
-        return None if text is None else json.loads(text)
-    except (ValueError, RecursionError):
+        return None if text is None else parse_json(text)
+    except ValueError:
         return text
 
 
@@ -77,16 +95,15 @@ def _card_of(card: object, path: Path) -> Optional[Card]:
 
 
 def require_weight_file(path: Path) -> None:
-    """Raise InputError unless there is a file at `path`."""
-    if pathlib.Path(path).is_dir():
-        raise InputError(f'{path} is a folder, not a weight file')
-    if not pathlib.Path(path).is_file():
-        raise InputError(f'{path}: no such weight file')
-
-
-def read_pickle(path: Path) -> Blobs:
-    """Return {blob: array} of a pickle; entries that are not arrays of numbers are left out."""
-    return _arrays_of(safe_pickle.load(path), path)
+    """Raise InputError unless there is a regular file at `path`."""
+    try:
+        kind = kind_of(pathlib.Path(path).stat().st_mode)
+    except (OSError, ValueError):
+        target = missing_target(path)
+        why = f': a link to a missing file, {target}' if target else ''
+        raise InputError(f'{path}: no such weight file{why}') from None
+    if kind:
+        raise InputError(f'{path} is {kind}, not a weight file')
 
 
 def _arrays_of(content: object, path: Path) -> Blobs:
@@ -113,10 +130,8 @@ def read_minidb(path: Path) -> Blobs:
 
     Only tensors are read: the nets that such a file carries are not run.
     """
-    blobs = _without_prefixes(minidb.read_tensors(path))
-    if not blobs:
-        raise InputError(f'{path} holds no tensors; is it a minidb of a trained model?')
-    return blobs
+    with reading(path) as file:
+        return _of_minidb(path, file)[0]
 
 
 def _without_prefixes(named: list[tuple[str, np.ndarray]]) -> Blobs:
@@ -133,7 +148,7 @@ def _without_prefixes(named: list[tuple[str, np.ndarray]]) -> Blobs:
 
 def without_solver(blobs: Mapping[str, np.ndarray]) -> Blobs:
     """Leave out what only training needs: momenta and the iteration."""
-    return {name: array for name, array in blobs.items() if not SOLVER_BLOB.search(name)}
+    return {name: array for name, array in blobs.items() if not is_of_solver(name)}
 
 
 def halved(blobs: Mapping[str, np.ndarray]) -> Blobs:

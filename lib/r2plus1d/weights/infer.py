@@ -2,18 +2,32 @@
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional
 
 import numpy as np
 
-from r2plus1d.networks.c3d import GROUPS
+from r2plus1d.networks.c3d import FC_SIZE, GROUPS
 from r2plus1d.networks.input import EXTRA_CHANNELS, FlowSettings
-from r2plus1d.networks.resnet3d import STAGE_FILTERS, STEM_FILTERS, STEM_MIDDLE
-from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D, C3D_INPUT
+from r2plus1d.networks.resnet3d import (
+    BOTTLENECK_FACTOR,
+    CONVOLUTIONS,
+    STAGE_FILTERS,
+    STEM_FILTERS,
+    STEM_MIDDLE,
+    middle_filters,
+)
+from r2plus1d.networks.zoo import (
+    ARCHITECTURES,
+    BLOCKS,
+    BOTTLENECKS,
+    C3D,
+    C3D_INPUT,
+    SIMPLE,
+    is_bottleneck,
+)
 
-BLOCK = re.compile(r'comp_(\d+)_conv_(1|2)_w')
-HEAD = re.compile(r'last_out_L(\d+)')
+BLOCK = re.compile(r'comp_(\d+)_conv_(\d)_w')
 C3D_STEM = GROUPS[0][0][0][0]
 LARGEST_DIGITS = 4  # of a plain width
 
@@ -21,12 +35,15 @@ LARGEST_DIGITS = 4  # of a plain width
 def infer(blobs: Mapping[str, np.ndarray]) -> dict[str, object]:
     """Return the fields of networks.network.Network that `blobs` decide, {field: value}.
 
-    The clip length is among them only where a kernel or a layer has its size. What does not look
-    like any network of the zoo decides nothing; matching then says what is missing.
+    The clip length is among them only where a kernel or a layer has its size, the number of labels
+    only where one layer may be the last. Nothing tells whether there is a pool1, or how large crops
+    are. What does not look like any network of the zoo decides
+    nothing; matching then says what is missing.
     """
     shapes = {name: tuple(array.shape) for name, array in blobs.items()}
     trunk = _c3d(shapes) if f'{C3D_STEM}_w' in shapes else _resnet(shapes)
-    return {**trunk, **_head(shapes)} if trunk else {}
+    heads = _heads(shapes)
+    return {**trunk, **(heads[0].fields if len(heads) == 1 else {})} if trunk else {}
 
 
 def infer_flow(network: Mapping[str, object]) -> Optional[str]:
@@ -48,8 +65,9 @@ def _c3d(shapes: Mapping[str, tuple]) -> dict[str, object]:
     if len(stem) != 5:
         return {}
     length, size = C3D_INPUT
-    first = GROUPS[0][0][0][1]
-    width = _width({first: stem[0]})
+    convolutions = [pair for convs, *_ in GROUPS for pair in convs]
+    named = {f'{name}_w': filters for name, filters in convolutions}
+    width = _width({filters: shapes[name][0] for name, filters in named.items() if name in shapes})
     return {
         'architecture': C3D, 'clip_length': length, 'crop_size': size, 'num_channels': stem[1],
         **({'width': width} if width else {}),
@@ -65,38 +83,79 @@ def _resnet(shapes: Mapping[str, tuple]) -> dict[str, object]:
     firsts = [n for n in range(len(blocks)) if n == 0 or f'shortcut_projection_{n}_w' in shapes]
     ends = [*firsts[1:], len(blocks)]
     counts = tuple(end - first for first, end in zip(firsts, ends))
-    depth = next((depth for depth, known in BLOCKS.items() if known == counts), None)
-    if depth is None:
+    deep = len(blocks[0].numbers) == len(BOTTLENECKS['3d'])
+    depths = [d for d, known in BLOCKS.items() if known == counts and is_bottleneck(d) == deep]
+    if not depths:
         return {}
-    kinds = tuple(blocks[first][1] for first in firsts)
+    kinds = [blocks[first].kind for first in firsts]
+    if not deep and any(_shares_middle(shapes, first) for first in firsts):
+        kinds = [{'2+1d': '2+1d_shared'}.get(kind, kind) for kind in kinds]
     stem_kind = '2+1d' if middle else {1: '2d', 3: '3d'}.get(stem[2], 'clip')
     names = [name for name, row in ARCHITECTURES.items() if row == (stem_kind, *kinds)]
-    made = {STEM_FILTERS: stem[0], **dict(zip(STAGE_FILTERS, (blocks[f][0] for f in firsts)))}
+    factor = BOTTLENECK_FACTOR if deep else 1
+    outer = {factor * c: blocks[first].filters for c, first in zip(STAGE_FILTERS, firsts)}
+    inner = {count: blocks[first].inner for count, first in zip(STAGE_FILTERS, firsts)}
+    made = {STEM_FILTERS: stem[0], **inner, **outer}
     if middle:
         made[STEM_MIDDLE] = middle[0]
     width = _width(made)
     if not names or width is None:
         return {}
     found = {
-        'architecture': names[0], 'depth': depth, 'num_channels': (middle or stem)[1],
+        'architecture': names[0], 'depth': depths[0], 'num_channels': (middle or stem)[1],
         'width': width,
     }  # fmt: skip
     return {**found, 'clip_length': stem[2]} if stem_kind == 'clip' else found
 
 
-def _blocks(shapes: Mapping[str, tuple]) -> list[tuple[int, str]]:
-    """(filters, how it convolves) of each block; [] unless all of them are there."""
-    numbers = {int(found.group(1)) for found in map(BLOCK.fullmatch, shapes) if found}
+class _Block(NamedTuple):
+    """The numbers of a block's convolutions, how they convolve, the first and last's filters."""
+
+    numbers: tuple[int, ...]
+    kind: str
+    inner: int
+    filters: int
+
+
+def _blocks(shapes: Mapping[str, tuple]) -> list[_Block]:
+    """Each block; [] unless all of them are there, alike in their numbers."""
+    found: dict[int, list[int]] = {}
+    for match in filter(None, map(BLOCK.fullmatch, shapes)):
+        found.setdefault(int(match.group(1)), []).append(int(match.group(2)))
     blocks = []
-    for number in range(len(numbers)):
-        first = shapes.get(f'comp_{number}_conv_1_w', ())
-        second = shapes.get(f'comp_{number}_conv_2_w', ())
-        if len(first) != 5 or len(second) != 5:
+    for index in range(len(found)):
+        numbers = tuple(sorted(found.get(index, ())))
+        kind = _kind(shapes, f'comp_{index}_conv_', numbers)
+        if kind is None:
             return []
-        factored = f'comp_{number}_conv_1_middle_w' in shapes
-        kind = '2+1d' if factored else {1: '2d', 3: '3d'}.get(first[2], '')
-        blocks.append((second[0], kind))
-    return blocks
+        first, last = (shapes[f'comp_{index}_conv_{n}_w'][0] for n in (numbers[0], numbers[-1]))
+        blocks.append(_Block(numbers, kind, first, last))
+    return blocks if len({len(block.numbers) for block in blocks}) == 1 else []
+
+
+def _kind(shapes: Mapping[str, tuple], name: str, numbers: Sequence[int]) -> Optional[str]:
+    """How a block convolves, None if it is none of ours."""
+    for kinds, place in ((SIMPLE, 0), (BOTTLENECKS, 1)):
+        for kind in (kind for kind, own in kinds.items() if own == numbers):
+            how, conv = CONVOLUTIONS[kind], f'{name}{numbers[place]}'
+            kernels = (_kernel(shapes.get(f'{conv}{end}_w')) for end in ('', '_middle'))
+            if tuple(kernels) == (how.kernel, how.middle):
+                return kind
+    return None
+
+
+def _kernel(shape: Optional[tuple]) -> Optional[tuple]:
+    """What a convolution of such weights reaches over; one of 1 x 1 x 1 may be a matrix."""
+    return shape if shape is None else (1, 1, 1) if len(shape) == 2 else shape[2:]
+
+
+def _shares_middle(shapes: Mapping[str, tuple], block: int) -> bool:
+    """Whether the second convolution has the first one's filters in the middle, not its own."""
+    first = shapes.get(f'comp_{block}_conv_1_middle_w')
+    second = shapes.get(f'comp_{block}_conv_2_middle_w')
+    if not first or not second or first[0] != second[0]:
+        return False
+    return second[0] != middle_filters(second[1], shapes[f'comp_{block}_conv_2_w'][0])
 
 
 def _width(made: Mapping[int, int]) -> Optional[float]:
@@ -112,32 +171,42 @@ def _width(made: Mapping[int, int]) -> Optional[float]:
     return None
 
 
-def _head(shapes: Mapping[str, tuple]) -> dict[str, object]:
-    """The last layer: its name, how many labels it has, and whether they exclude each other.
+class Head(NamedTuple):
+    """A layer that may be the last: its name, how many labels it has, and a sigmoid or not."""
 
-    It has a bias. The projections have none, whose 1 x 1 x 1 kernels may be kept as matrices.
-    """
+    name: str
+    labels: int
+    multi_label: bool
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """{field of Network: value}."""
+        found: dict[str, object] = {'num_labels': self.labels, 'multi_label': self.multi_label}
+        is_default = self.name == f'last_out_L{self.labels}'
+        return found if is_default else {**found, 'pred_layer_name': self.name}
+
+
+def infer_heads(blobs: Mapping[str, np.ndarray]) -> list[Head]:
+    """Return the layers of `blobs` that may be the last, in their order."""
+    return _heads({name: tuple(array.shape) for name, array in blobs.items()})
+
+
+def _heads(shapes: Mapping[str, tuple]) -> list[Head]:
+    """They have a bias. Projections have none; their 1 x 1 x 1 kernels may be matrices."""
     scaled = [name for name in shapes if re.fullmatch(r'pred_logit(_L\d+)?_w', name)]
     inner = {'fc6_w', 'fc7_w', *scaled}
-    outer = (
-        name
+    return [
+        Head(name[:-2], shape[0], bool(scaled))
         for name, shape in shapes.items()
         if name.endswith('_w')
-        and len(shape) == 2
+        and len(shape) in (2, 5)
+        and _kernel(shape) == (1, 1, 1)
         and name not in inner
         and f'{name[:-1]}b' in shapes
-    )
-    layers = [name[:-2] for name in outer]
-    if len(layers) != 1:
-        return {}
-    (name,) = layers
-    labels = shapes[f'{name}_w'][0]
-    found: dict[str, object] = {'num_labels': labels, 'multi_label': bool(scaled)}
-    return found if HEAD.fullmatch(name) else {**found, 'pred_layer_name': name}
+    ]
 
 
-def infer_width_is_same(width: float, blobs: Mapping[str, np.ndarray]) -> bool:
-    """Whether `width` makes the numbers of channels that `blobs` have."""
-    published = {'conv1_w': STEM_FILTERS, 'conv1_middle_w': STEM_MIDDLE, 'conv1a_w': STEM_FILTERS}
-    stems = [(blobs[name].shape[0], count) for name, count in published.items() if name in blobs]
-    return bool(stems) and all(max(1, round(count * width)) == here for here, count in stems)
+def is_same_width(one: float, other: float, *, architecture: str) -> bool:
+    """Whether two widths make the same numbers of channels in every layer."""
+    counts = (STEM_MIDDLE, *STAGE_FILTERS, *([FC_SIZE] if architecture == C3D else []))
+    return all(max(1, round(c * one)) == max(1, round(c * other)) for c in counts)

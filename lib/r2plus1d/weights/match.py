@@ -12,6 +12,8 @@ from r2plus1d.errors import InputError
 log = logging.getLogger(__name__)
 
 LISTED_BLOBS = 5
+# Blobs of a checkpoint that only training needs: momenta, and the number of iterations done
+MOMENTUM_SUFFIX, ITERATION = '_momentum', 'training_iteration'
 LAST_LAYER = re.compile(r'last_out_L(\d+)_w')
 # Names under which older files keep the multi-label head.
 OLD_LOGIT = re.compile(r'^pred_logit_L\d+_(w|b)$')
@@ -23,7 +25,8 @@ def match_parameters(
     """Fill `shapes` from `blobs`: everything or an error.
 
     Args:
-        blobs: {name: array}, possibly more than needed (momentum, learning rate).
+        blobs: {name: array}, possibly more than needed. Those that are not used are listed in a
+            warning, but for what a checkpoint keeps for training.
         shapes: {name: shape} to be filled.
         source: the file's name, for messages.
 
@@ -51,9 +54,15 @@ def match_parameters(
     broken = [name for name, array in fitted.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(f'{source}: NaN or infinite values in {_listed(broken)}')
+    unused = [name for name in unused if not is_of_solver(name)]
     if unused:
         log.warning('%s: %d blobs are not used: %s', source, len(unused), _listed(unused))
     return fitted
+
+
+def is_of_solver(name: str) -> bool:
+    """Whether only training needs the blob of this name."""
+    return name.endswith(MOMENTUM_SUFFIX) or name == ITERATION
 
 
 def with_present_names(blobs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,12 +74,15 @@ def fit_parameter(array: np.ndarray, shape: Sequence[int]) -> Optional[np.ndarra
     """Return `array` as float32 of `shape`, or None if it does not fit.
 
     Two changes of shape are part of the format: an FC weight (o, i) fills a 1 x 1 x 1 convolution
-    (o, i, 1, 1, 1), and a 2D kernel (o, i, d, d) is inflated to (o, i, t, d, d): repeated, over t.
+    (o, i, 1, 1, 1) and the reverse, and a 2D kernel (o, i, d, d) is inflated to (o, i, t, d, d):
+    repeated, over t.
     """
     shape = tuple(shape)
     array = np.asarray(array, dtype=np.float32)
     if array.shape == shape:
         return np.ascontiguousarray(array)
+    if len(shape) == 2 and array.shape == (*shape, 1, 1, 1):
+        return np.ascontiguousarray(array.reshape(shape))
     if array.ndim == 2 and shape == (*array.shape, 1, 1, 1):
         return np.ascontiguousarray(array.reshape(shape))
     if array.ndim == 4 and len(shape) == 5 and array.shape == shape[:2] + shape[3:]:

@@ -5,6 +5,7 @@ piece of one, or a text.
 """
 
 import math
+import os
 import pathlib
 import struct
 from collections.abc import Iterator, Mapping
@@ -13,26 +14,44 @@ from typing import BinaryIO, NamedTuple, Optional, Union
 import numpy as np
 
 from r2plus1d.errors import InputError
+from r2plus1d.results.given_file import reading
 from r2plus1d.weights import wire
 
 LENGTHS = struct.Struct('<ii')
 # Numbers of BlobProto's and TensorProto's fields
 NAME, TYPE, TENSOR, CONTENT = 1, 2, 3, 4
-DIMS, DATA_TYPE, SEGMENT, BEGIN = 1, 2, 11, 1
+DIMS, DATA_TYPE, SEGMENT = 1, 2, 11
+BEGIN, END = 1, 2  # of a Segment
 FLOAT, INT32, INT64, DOUBLE = 1, 2, 10, 13  # TensorProto.DataType
 FIELDS = {FLOAT: 3, INT32: 4, DOUBLE: 9, INT64: 10}
 DTYPES = {FLOAT: '<f4', INT32: '<i4', INT64: '<i8', DOUBLE: '<f8'}
+# Wire type of a number that stands alone in each field of numbers; Caffe2 packs all but DIMS.
+ALONE = {
+    DIMS: wire.VARINT,
+    FIELDS[FLOAT]: wire.FIXED32,
+    FIELDS[INT32]: wire.VARINT,
+    FIELDS[DOUBLE]: wire.FIXED64,
+    FIELDS[INT64]: wire.VARINT,
+}
 TENSOR_TYPE, TEXT_TYPE = 'Tensor', 'std::string'
-
-Value = Union[int, bytes]  # of a field, as wire.fields yields it
+MOST_DIMS, MOST_VALUES = 32, 1 << 40  # of a tensor; numpy takes no more than 32 dimensions
+MOST_RECORDS = 100_000  # of a file; networks have hundreds
 
 
 class Piece(NamedTuple):
-    """A tensor, or a piece of one: Caffe2 saves large tensors in pieces."""
+    """A tensor, or a piece of one: Caffe2 saves large tensors in pieces.
 
-    dims: list[int]
+    Attributes:
+        dims: the shape of the whole tensor.
+        data_type: a key of DTYPES.
+        begin, end: which of the tensor's values, counted in C order, the piece says it holds.
+        values: of the dtype in DTYPES, (N,).
+    """
+
+    dims: tuple[int, ...]
     data_type: int
     begin: int
+    end: int
     values: np.ndarray
 
 
@@ -44,37 +63,30 @@ class Blob(NamedTuple):
     text: Optional[bytes]
 
 
-def read_tensors(path: Union[str, pathlib.Path]) -> list[tuple[str, np.ndarray]]:
-    """Return [(blob name, array)] of the tensors of numbers in the minidb at `path`, scopes kept.
+def read(
+    path: Union[str, pathlib.Path], file: BinaryIO
+) -> tuple[list[tuple[str, np.ndarray]], dict[str, str]]:
+    """Return the tensors of numbers and the texts of a minidb, scopes kept.
+
+    Args:
+        path: for messages.
+        file: the minidb, at its beginning; it is read once.
+
+    Returns:
+        [(blob name, array)], {blob name: text}.
 
     Raises:
-        InputError: not a minidb, or a tensor of which a part is missing.
+        InputError: not a minidb, or a tensor whose pieces do not make up its shape exactly.
     """
-    arrays: dict[str, np.ndarray] = {}
-    filled: dict[str, int] = {}
-    for name, piece, _ in _blobs(pathlib.Path(path)):
-        if piece is None:
-            continue  # the export keeps its nets and some strings beside the parameters
-        if name not in arrays:
-            arrays[name] = _empty(path, name, piece)
-        array = arrays[name].reshape(-1)
-        end = piece.begin + len(piece.values)
-        if piece.begin < 0 or end > array.size:
-            raise InputError(f'{path}: {name} holds more values than its shape {piece.dims}')
-        array[piece.begin : end] = piece.values
-        filled[name] = filled.get(name, 0) + len(piece.values)
-    for name, array in arrays.items():
-        if filled[name] != array.size:
-            raise InputError(f'{path}: {name} is cut short: {filled[name]} of {array.size} values')
-    return list(arrays.items())
-
-
-def read_text(path: Union[str, pathlib.Path], name: str) -> Optional[str]:
-    """Return the text blob `name` of the minidb at `path`, None if it has none."""
-    for blob in _blobs(pathlib.Path(path)):
-        if blob.name == name and blob.text is not None:
-            return blob.text.decode('utf-8', 'replace')
-    return None
+    pieces: dict[str, list[Piece]] = {}
+    texts: dict[str, str] = {}
+    for name, piece, text in _blobs(path, file):
+        if text is not None:
+            texts[name] = text.decode('utf-8', 'replace')
+        if piece is not None:  # the export keeps its nets and some strings beside them
+            pieces.setdefault(name, []).append(piece)
+    tensors = [(name, _joined(pieces.pop(name), f'{path}: {name}')) for name in list(pieces)]
+    return tensors, texts
 
 
 def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> None:
@@ -93,7 +105,7 @@ def write(path: pathlib.Path, tensors: Mapping[str, np.ndarray], texts: Mapping[
 
 def is_minidb(path: pathlib.Path) -> bool:
     """Whether the file at `path` begins as a minidb does."""
-    with path.open('rb') as file:
+    with reading(path) as file:
         header = file.read(LENGTHS.size)
     if len(header) < LENGTHS.size:
         return False
@@ -107,71 +119,95 @@ def _write_record(file: BinaryIO, name: str, kind: str, number: int, body: bytes
     file.write(LENGTHS.pack(len(key), len(value)) + key + value)
 
 
-def _empty(path: Union[str, pathlib.Path], name: str, piece: Piece) -> np.ndarray:
-    """An array of the blob's shape, once that is known to be no invention of a damaged file."""
-    dims = piece.dims
-    if min(dims, default=0) < 0 or math.prod(dims) > pathlib.Path(path).stat().st_size:
-        raise InputError(f'{path}: {name} has the shape {dims}, more than the file holds')
-    return np.empty(dims, DTYPES[piece.data_type])
+def _joined(pieces: list[Piece], what: str) -> np.ndarray:
+    """The tensor of its pieces; nothing is made before they are known to be all of it."""
+    dims, data_type = pieces[0].dims, pieces[0].data_type
+    if any((piece.dims, piece.data_type) != (dims, data_type) for piece in pieces):
+        raise InputError(f'{what} has pieces of tensors of different shapes or types')
+    _require_possible(dims, what)
+    size, held = math.prod(dims), 0
+    pieces.sort(key=lambda piece: (piece.begin, piece.end))
+    for piece in pieces:
+        if piece.begin < 0 or piece.end - piece.begin != len(piece.values):
+            said = f'{piece.begin} to {piece.end}'
+            raise InputError(f'{what} has {len(piece.values)} values in a piece of {said}')
+        if piece.begin < held:
+            raise InputError(f'{what} has two pieces with value {piece.begin}; it needs one')
+        if piece.begin > held:
+            raise InputError(f'{what} is cut short: values {held} to {piece.begin} are missing')
+        held = piece.end
+    if held > size:
+        raise InputError(f'{what} holds {held} values, more than its shape {list(dims)}')
+    if held < size:
+        raise InputError(f'{what} is cut short: {held} of {size} values')
+    values = [piece.values for piece in pieces]
+    return (values[0] if len(values) == 1 else np.concatenate(values)).reshape(dims)
 
 
-def _blobs(path: pathlib.Path) -> Iterator[Blob]:
+def _require_possible(dims: tuple[int, ...], what: str) -> None:
+    """Raise InputError for a shape that no tensor has, also where one of its dimensions is 0."""
+    if len(dims) > MOST_DIMS:
+        raise InputError(f'{what} has more than {MOST_DIMS} dimensions')
+    if min(dims, default=0) < 0 or math.prod(size or 1 for size in dims) > MOST_VALUES:
+        raise InputError(f'{what} has the shape {list(dims)}, which no tensor has')
+
+
+def _blobs(path: Union[str, pathlib.Path], file: BinaryIO) -> Iterator[Blob]:
     """Yield the Blob of each record."""
-    size = path.stat().st_size
-    with path.open('rb') as file:
-        while header := file.read(LENGTHS.size):
-            try:
-                key_length, value_length = LENGTHS.unpack(header)
-                if (
-                    min(key_length, value_length) < 0
-                    or file.tell() + key_length + value_length > size
-                ):
-                    raise InputError(
-                        f'{path} is not a minidb, or it is cut short at byte {file.tell()}; '
-                        'a .pkl needs db_type pickle'
-                    )
-                file.seek(key_length, 1)
-                yield _blob(file.read(value_length))
-            except (struct.error, wire.WireError):
-                raise InputError(f'{path} is not a readable minidb') from None
+    size, count = os.fstat(file.fileno()).st_size, 0
+    while header := file.read(LENGTHS.size):
+        place, count = file.tell(), count + 1
+        if count > MOST_RECORDS:
+            raise InputError(f'{path} has more than {MOST_RECORDS} records; a network has less')
+        try:
+            key_length, value_length = LENGTHS.unpack(header)
+            if min(key_length, value_length) < 0 or place + key_length + value_length > size:
+                raise InputError(
+                    f'{path} is not a minidb, or it is cut short at byte {place}; '
+                    'a .pkl needs db_type pickle'
+                )
+            file.seek(key_length, 1)
+            blob = _blob(memoryview(file.read(value_length)))  # copied once
+        except (struct.error, wire.WireError):
+            raise InputError(f'{path} is not a readable minidb: record {count}') from None
+        yield blob
 
 
-def _blob(message: bytes) -> Blob:
-    name, kind, tensor, content = '', '', b'', None
+def _blob(message: wire.Raw) -> Blob:
+    name, kind = '', ''
+    tensor: wire.Raw = b''
+    content: Optional[bytes] = None
     for number, _, value in wire.fields(message):
         if number == NAME:
             name = wire.text(value)
         elif number == TYPE:
             kind = wire.text(value)
-        elif number == TENSOR and isinstance(value, bytes):
+        elif number == TENSOR and not isinstance(value, int):
             tensor = value
-        elif number == CONTENT and isinstance(value, bytes):
-            content = value
+        elif number == CONTENT and not isinstance(value, int):
+            content = bytes(value)
     text = content if kind == TEXT_TYPE else None
     return Blob(name, _piece(tensor) if kind == TENSOR_TYPE else None, text)
 
 
-def _piece(message: bytes) -> Optional[Piece]:
+def _piece(message: wire.Raw) -> Optional[Piece]:
     """The numbers of a TensorProto, None if they are of another kind than DTYPES'."""
-    dims, data_type, begin = [], FLOAT, 0
-    parts: dict[int, list[tuple[int, Value]]] = {number: [] for number in FIELDS.values()}
+    data_type = FLOAT
+    segment: wire.Raw = b''
+    numbers = {number: bytearray() for number in ALONE}
     for number, kind, value in wire.fields(message):
-        if number == DIMS:
-            dims += wire.integers(kind, value)
-        elif number == DATA_TYPE:
-            (data_type,) = wire.integers(kind, value)
-        elif number == SEGMENT and isinstance(value, bytes):
-            begins = [v for n, _, v in wire.fields(value) if n == BEGIN and isinstance(v, int)]
-            begin = wire.integers(wire.VARINT, begins[-1])[0] if begins else 0
-        elif number in parts:
-            parts[number].append((kind, value))
+        if number in numbers:
+            numbers[number] += wire.packed_form(kind, value, alone=ALONE[number])
+        elif number == DATA_TYPE and isinstance(value, int):
+            data_type = value
+        elif number == SEGMENT and not isinstance(value, int):
+            segment = value
     if data_type not in DTYPES:
         return None
-    dtype = DTYPES[data_type]
+    dims = wire.integers(numbers[DIMS])[: MOST_DIMS + 1].tolist()
+    raw, dtype = numbers[FIELDS[data_type]], DTYPES[data_type]
     is_float = data_type in (FLOAT, DOUBLE)
-    arrays = [
-        np.asarray(wire.floats(k, v, dtype) if is_float else wire.integers(k, v), dtype)
-        for k, v in parts[FIELDS[data_type]]
-    ]
-    values = np.concatenate(arrays) if arrays else np.empty(0, dtype)
-    return Piece(dims, data_type, begin, values)
+    values = wire.floats(raw, dtype) if is_float else wire.integers(raw).astype(dtype)
+    ends = {n: wire.signed(v) for n, _, v in wire.fields(segment) if isinstance(v, int)}
+    begin = ends.get(BEGIN, 0)
+    return Piece(tuple(dims), data_type, begin, ends.get(END, begin + len(values)), values)

@@ -7,24 +7,29 @@ in its metadata which one it is and what it is to be given.
 import math
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional, Union
 
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from r2plus1d.errors import InputError
-from r2plus1d.networks import folding, int8
+from r2plus1d.errors import InputError, printable
+from r2plus1d.networks import folding, graph, int8
 from r2plus1d.networks.cost import parameter_shapes
+from r2plus1d.networks.folding import Plan, Tensor
 from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import complete_file
-from r2plus1d.weights import card, onnx_model, onnx_operators
+from r2plus1d.results.given_file import reading
+from r2plus1d.weights import card, onnx_model, onnx_operators, wire
 from r2plus1d.weights.files import require_weight_file
 from r2plus1d.weights.match import match_parameters
 from r2plus1d.weights.onnx_model import OnnxModel, Source, plan_of
+from r2plus1d.weights.wire import WireError
 
 MAX_BYTES = (1 << 31) - 1  # of one message, says protobuf
 ROOM = 1 << 24  # for all but the weights
+MOST_PARTS = 100_000
 LONGEST_FAULT = 400  # in a message; parts of it may come from the file
 
 describe = card.describe
@@ -32,15 +37,22 @@ require_blobs = folding.require_blobs
 require_outputs, require_precision = onnx_model.require_outputs, onnx_model.require_precision
 
 
-def export(network, parameters, outputs, *, fold_batch_norm=True, metadata=None):
+def export(
+    network: Network,
+    parameters: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    fold_batch_norm: bool = True,
+    metadata: Optional[Mapping[str, str]] = None,
+) -> onnx.ModelProto:
     """Return the inference graph of `network` as an ONNX model.
 
     It takes `data`, float32 N x C x T x H x W, N any number, and gives the blobs `outputs` as
     float32 under their Caffe2 names and in their Caffe2 shapes, the batch first.
 
     Args:
-        network: models.network.Network.
-        parameters: {blob: array}, complete, as load_parameters returns.
+        network: the Network.
+        parameters: {blob: array}, complete, as match_parameters returns.
         outputs: names of blobs that the network makes, different ones.
         fold_batch_norm: let convolutions take in their batch norms, by float64 arithmetic. One
             whose own output is among `outputs` keeps its batch norm behind it.
@@ -80,13 +92,13 @@ def graph_of(network: Network, source: Source, outputs: Sequence[str]) -> onnx.M
     return onnx_operators.assemble(network, plan, values, {})
 
 
-def save(model, path):
+def save(model: onnx.ModelProto, path: Union[str, pathlib.Path]) -> None:
     """Write an onnx.ModelProto, complete or not at all; the same model gives the same bytes."""
     with complete_file(path) as file:
         file.write(model.SerializeToString(deterministic=True))
 
 
-def read(path):
+def read(path: Union[str, pathlib.Path]) -> OnnxModel:
     """Return the OnnxModel in the file at `path`.
 
     The file is taken apart and compared, part for part, to what `export` writes of the network
@@ -101,18 +113,17 @@ def read(path):
     try:
         return _read(path)
     except InputError as error:
-        fault = ''.join(c if c.isprintable() else ' ' for c in str(error)[:LONGEST_FAULT])
-        raise InputError(f'{path}: {fault}') from None
+        raise InputError(f'{path}: {printable(str(error)[:LONGEST_FAULT])}') from None
 
 
-def _read(path):
+def _read(path: pathlib.Path) -> OnnxModel:
     proto = _parse(path)
     metadata = _metadata(proto)
     _require_our_operators(proto)
     network, folded = card.network_of(metadata)
     outputs = tuple(value.name for value in proto.graph.output)
     plan = folding.plan(network, outputs, fold_batch_norm=folded)
-    quantized = _quantized_values(proto, plan)
+    quantized = _quantized_values(proto, network, plan)
     if quantized:
         plan = int8.add(plan, quantized)
     values = _initializers(proto, plan)
@@ -134,22 +145,40 @@ def _read(path):
     )
 
 
-def _parse(path):
+def _parse(path: pathlib.Path) -> onnx.ModelProto:
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f'{path.stat().st_size} bytes; an ONNX file has at most {MAX_BYTES}')
     with warnings.catch_warnings(record=True) as warned:  # of what comes after the message's end
         warnings.simplefilter('always')
         try:
             # Not onnx.load, which goes on to read the files that this one names.
-            proto = onnx.ModelProto.FromString(path.read_bytes())
-        except DecodeError:
+            with reading(path) as file:
+                content = file.read()
+                _count_parts(memoryview(content), onnx.ModelProto.DESCRIPTOR, 0)
+                proto = onnx.ModelProto.FromString(content)
+        except (DecodeError, WireError, RecursionError):
             proto = None
     if proto is None or warned:
         raise InputError('not an ONNX file, or cut short')
     return proto
 
 
-def _metadata(proto):
+def _count_parts(message: wire.Raw, kind: Any, count: int) -> int:
+    """Return `count` and the number of the message's parts, of which each takes far more memory.
+
+    An empty part has two bytes in the file and a hundred in memory.
+    """
+    for number, _, value in wire.fields(message):
+        count += 1
+        if count > MOST_PARTS:
+            raise InputError(f'it has more than {MOST_PARTS} parts; a network has thousands')
+        inside = kind.fields_by_number.get(number)
+        if inside is not None and inside.message_type and not isinstance(value, int):
+            count = _count_parts(value, inside.message_type, count)
+    return count
+
+
+def _metadata(proto: onnx.ModelProto) -> dict[str, str]:
     """{key: text}, of our own files only."""
     pairs = [(prop.key, prop.value) for prop in proto.metadata_props]
     metadata = dict(pairs)
@@ -164,7 +193,7 @@ def _metadata(proto):
     return metadata
 
 
-def _require_our_operators(proto):
+def _require_our_operators(proto: onnx.ModelProto) -> None:
     domains = {entry.domain for entry in proto.opset_import} - {''}
     domains |= {node.domain for node in proto.graph.node} - {''}
     if domains:
@@ -175,8 +204,10 @@ def _require_our_operators(proto):
         raise InputError(f'operators {", ".join(sorted(map(repr, kinds)))} are not of our networks')
 
 
-def _quantized_values(proto, plan):
-    """The names of the values of a Plan that a file's graph quantizes."""
+def _quantized_values(
+    proto: onnx.ModelProto, network: Network, plan: Plan
+) -> dict[str, tuple[int, ...]]:
+    """{value: shape of its scales} of the values of a Plan that a file's graph quantizes."""
     found = {
         name for node in proto.graph.node if node.op_type == 'QuantizeLinear'
         for name in node.input[:1]
@@ -184,10 +215,14 @@ def _quantized_values(proto, plan):
     unknown = found - {'data', *(node.output for node in plan.nodes)}
     if unknown:
         raise InputError(f'it quantizes {min(map(repr, unknown))}, which is not of the network')
-    return found
+    blobs = {'data': 'data', **{node.output: node.blob for node in plan.nodes}}
+    channels = {name: graph.trace(network).shapes[blobs[name]][:1] for name in found}
+    # Whichever shape is not in the file is refused with the initializers.
+    has = {(tensor.name, tuple(tensor.dims)) for tensor in proto.graph.initializer}
+    return {n: channels[n] if (n + int8.SCALE, channels[n]) in has else () for n in found}
 
 
-def _initializers(proto, plan):
+def _initializers(proto: onnx.ModelProto, plan: Plan) -> dict[str, np.ndarray]:
     """{name: array} of exactly the plan's, from the file's own bytes."""
     tensors = list(proto.graph.initializer)
     if [tensor.name for tensor in tensors] != list(plan.initializers):
@@ -195,7 +230,7 @@ def _initializers(proto, plan):
     return {t.name: _array(t, plan.initializers[t.name]) for t in tensors}
 
 
-def _array(tensor, kind):
+def _array(tensor: onnx.TensorProto, kind: Tensor) -> np.ndarray:
     if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
         raise InputError(f'{tensor.name} lies in another file, which is not read')
     shape, dtype = kind.shape, np.dtype(kind.dtype)
@@ -210,7 +245,7 @@ def _array(tensor, kind):
     return array
 
 
-def _require_size(plan):
+def _require_size(plan: Plan) -> None:
     size = 4 * sum(math.prod(kind.shape) for kind in plan.initializers.values())
     if size > MAX_BYTES - ROOM:
         raise InputError(f'the weights have {size} bytes; an ONNX file has at most {MAX_BYTES}')

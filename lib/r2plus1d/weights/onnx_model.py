@@ -54,7 +54,7 @@ def plan_of(
     """Return what gives the blobs `outputs` of `network`, in their order, and its arrays.
 
     Args:
-        source: parameters {blob: array} as load_parameters returns, whose batch norms are folded
+        source: parameters {blob: array} as match_parameters returns, whose batch norms are folded
             here; or an OnnxModel of the network.
 
     Returns:

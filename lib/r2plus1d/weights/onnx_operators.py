@@ -1,18 +1,30 @@
 """ONNX models of the networks' graphs: which operators, and what their initializers hold."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from r2plus1d.networks.folding import FLOAT, SIGNED, UNSIGNED
+from r2plus1d.networks.folding import FLOAT, SIGNED, UNSIGNED, Plan, Tensor
+from r2plus1d.networks.graph import Node
+from r2plus1d.networks.network import Network
 
 PRODUCER = 'r2plus1d'
 OPSET, IR_VERSION = 13, 7  # the oldest that have all we need, for the sake of old readers
 BATCH = 'N'
+Maker = Callable[[Node], list[onnx.NodeProto]]
+
 TYPES = {FLOAT: TensorProto.FLOAT, SIGNED: TensorProto.INT8, UNSIGNED: TensorProto.UINT8}
 
 
-def assemble(network, plan, values, metadata):
+def assemble(
+    network: Network,
+    plan: Plan,
+    values: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+) -> onnx.ModelProto:
     """Return the ModelProto of `plan`.
 
     Args:
@@ -32,31 +44,32 @@ def assemble(network, plan, values, metadata):
     return model
 
 
-def _value(name, shape):
+def _value(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [BATCH, *shape])
 
 
-def _tensor(name, array, kind):
+def _tensor(name: str, array: np.ndarray, kind: Tensor) -> onnx.TensorProto:
     assert np.shape(array) == kind.shape, name
     raw = np.asarray(array, kind.dtype).tobytes()
     return TensorProto(name=name, data_type=TYPES[kind.dtype], dims=kind.shape, raw_data=raw)
 
 
-def _node(kind, node, inputs, **attributes):
+def _node(kind: str, node: Node, inputs: Sequence[str], **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, inputs, [node.output], name=node.output, **attributes)
 
 
-def _same(kind, **attributes):
+def _same(kind: str, **attributes: Any) -> Maker:
     """An operator that takes Caffe2's inputs and parameters in Caffe2's order."""
 
-    def make(node):
+    def make(node: Node) -> list[onnx.NodeProto]:
         return [_node(kind, node, [*node.inputs, *node.parameters], **attributes)]
 
     return make
 
 
-def _window(kind):
-    def make(node):
+def _window(kind: str) -> Maker:
+    def make(node: Node) -> list[onnx.NodeProto]:
+        assert node.window is not None, node
         return [
             _node(
                 kind,
@@ -65,17 +78,18 @@ def _window(kind):
                 kernel_shape=node.window.kernel,
                 strides=node.window.stride,
                 pads=node.window.pad * 2,
+                **({'group': node.group} if node.group > 1 else {}),
             )
         ]
 
     return make
 
 
-def _batch_norm(node):
+def _batch_norm(node: Node) -> list[onnx.NodeProto]:
     return _same('BatchNormalization', epsilon=node.epsilon)(node)
 
 
-def _fc(node):
+def _fc(node: Node) -> list[onnx.NodeProto]:
     flat = f'{node.output}/flat'
     return [
         helper.make_node('Flatten', node.inputs, [flat], name=flat, axis=1),
@@ -83,7 +97,18 @@ def _fc(node):
     ]
 
 
-def _elementwise_linear(node):
+def _softmax_of_all(node: Node) -> list[onnx.NodeProto]:
+    """Over all numbers of a clip, as Caffe2 has it; ONNX would take each place alone."""
+    flat, all_of_clip, shape = (f'{node.output}/{end}' for end in ('flat', 'softmax', 'shape'))
+    return [
+        helper.make_node('Flatten', node.inputs, [flat], name=flat, axis=1),
+        helper.make_node('Softmax', [flat], [all_of_clip], name=all_of_clip, axis=1),
+        helper.make_node('Shape', node.inputs, [shape], name=shape),
+        _node('Reshape', node, [all_of_clip, shape]),
+    ]
+
+
+def _elementwise_linear(node: Node) -> list[onnx.NodeProto]:
     scaled, (scale, shift) = f'{node.output}/scaled', node.parameters
     return [
         helper.make_node('Mul', [*node.inputs, scale], [scaled], name=scaled),
@@ -92,7 +117,7 @@ def _elementwise_linear(node):
 
 
 # Caffe2's operator -> the nodes that do the same.
-OPERATORS = {
+OPERATORS: dict[str, Maker] = {
     'Conv': _window('Conv'),
     'SpatialBN': _batch_norm,
     'Relu': _same('Relu'),
@@ -104,6 +129,8 @@ OPERATORS = {
     'SoftmaxWithLoss': _same('Softmax', axis=1),
     'ElementwiseLinear': _elementwise_linear,
     'Sigmoid': _same('Sigmoid'),
+    'Softmax': _softmax_of_all,
+    'ReduceBackMean': _same('ReduceMean', axes=[2, 3, 4], keepdims=0),
     # Those that networks.int8 adds
     'Quantize': _same('QuantizeLinear'),
     'Dequantize': _same('DequantizeLinear'),
@@ -111,6 +138,6 @@ OPERATORS = {
 }
 ONNX_OPERATORS = {
     'Conv', 'BatchNormalization', 'Relu', 'Add', 'AveragePool', 'MaxPool', 'Flatten', 'Gemm',
-    'Identity', 'Softmax', 'Mul', 'Sigmoid',
+    'Identity', 'Softmax', 'Mul', 'Sigmoid', 'Shape', 'Reshape', 'ReduceMean',
 }  # fmt: skip
 QUANTIZERS = {'QuantizeLinear', 'DequantizeLinear'}

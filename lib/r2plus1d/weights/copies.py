@@ -1,0 +1,66 @@
+"""Downloads of other publishers' weights, whose names tell the beginning of their SHA-256."""
+
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Optional, Union
+
+from r2plus1d.errors import InputError
+from r2plus1d.networks.copies import COPIES, Copy
+from r2plus1d.results.complete import put_in_place
+from r2plus1d.results.digest import sha256_of
+from r2plus1d.weights import transfer
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 1 << 30  # R(2+1)D-34 has 255 MB
+
+
+def fetch_copy(
+    row: Copy, folder: Union[str, pathlib.Path], *, mirror: Optional[str] = None
+) -> pathlib.Path:
+    """Return the path of a row's file in `folder`, downloaded unless it is there.
+
+    Args:
+        row: of networks.copies.COPIES.
+        mirror: another place of the file; {name} in it stands for the row's.
+
+    Raises:
+        InputError: not to be had, incomplete, or not the file that the name tells of. What has
+            arrived of an incomplete file stays beside it, as NAME.pth.part, and the next call
+            continues it.
+    """
+    folder = pathlib.Path(folder)
+    path, part = folder / f'{row.name}.pth', folder / f'{row.name}.pth.part'
+    if path.exists():
+        found = sha256_of(path)
+        if found.startswith(row.digest):
+            return path
+        log.warning('downloading anew: %s has the sha256 %s', path, found)
+    url = mirror.replace('{name}', row.name) if mirror else row.link
+    if not url.startswith(('http://', 'https://')):
+        raise InputError(f'mirror is {mirror}; it begins with http:// or https://')
+    folder.mkdir(parents=True, exist_ok=True)
+    transfer.complete(url, part, most=MOST_BYTES)
+    found = sha256_of(part)
+    if not found.startswith(row.digest):
+        transfer.forget(part)
+        raise InputError(
+            f'{url}: its sha256 is {found}, which does not begin with {row.digest}; '
+            f'{transfer.MIRROR_HINT}'
+        )
+    transfer.finish(part)
+    return put_in_place(part, path)
+
+
+def copy_of(path: pathlib.Path, network: Mapping[str, object]) -> Optional[Copy]:
+    """Return the row whose name the file has, None if there is none or the file is of another.
+
+    Args:
+        network: {field of Network: value} of the file's parameters.
+    """
+    row = COPIES.get(path.stem)
+    if row is None:
+        return None
+    same = all(network.get(name) == getattr(row, name) for name in ('architecture', 'depth'))
+    return row if same else None
