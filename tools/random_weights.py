@@ -11,7 +11,7 @@ import _start  # noqa: F401
 
 import pathlib
 
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.weights.card import of_network
@@ -19,12 +19,12 @@ from r2plus1d.weights.files import save_pickle
 
 OUTPUT = {
     'save_model_path': (pathlib.Path, flags.REQUIRED, 'pickle to write'),
-    'seed': (flag_types.integer(0), 0, 'of the random numbers'),
+    'seed': (flag_types.integer(0, flag_types.LARGEST_SEED), 0, 'of the random numbers'),
 }
 
 
 def main():
-    args = flags.parse(__doc__, flags.NETWORK, OUTPUT)
+    args = command_line.parse(__doc__, flags.NETWORK, OUTPUT)
     network = from_flags.network(args)
     parameters = random_parameters(network, args.seed)
     card = of_network(network, batch_norm_folded=False)

@@ -11,7 +11,7 @@ import _start  # noqa: F401
 
 import json
 
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
 from r2plus1d.networks import cost
@@ -33,6 +33,9 @@ def as_json(network, training):
         'model_depth': network.depth,
         'clip_length': network.clip_length,
         'crop_size': network.crop_size,
+        **{
+            name: True for name in ('use_pool1', 'use_convolutional_pred') if getattr(network, name)
+        },
         'num_channels': network.num_channels,
         'num_labels': network.num_labels,
     }
@@ -50,7 +53,7 @@ def print_table(network):
 
 
 def main():
-    args = flags.parse(__doc__, flags.NETWORK, SHOW)
+    args = command_line.parse(__doc__, flags.NETWORK, SHOW)
     if args.training and not args.json:
         raise InputError('training is 1 without --json; the table is of the inference network')
     network = from_flags.network(args)

@@ -12,9 +12,11 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
-from r2plus1d.weights import card, files
+from r2plus1d.weights import card
+from r2plus1d.weights.decided import choose_head, decided, flatten, require_agreement
 from r2plus1d.weights.onnx_model import OnnxModel
-from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
+from r2plus1d.weights.save import require_suffix, save
+from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, choose_use, open_weights
 
 NETWORK_FIELDS = {field.name for field in dataclasses.fields(Network)} - {'clip_length'}
 INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)} - {'crop_size'}
@@ -43,7 +45,7 @@ class Model:
         """Read a weight file, or the published weights of a name.
 
         Args:
-            source: a .pkl, a minidb or an .onnx file, or a name that `published` lists.
+            source: what weights.stored.open_weights takes: a file, a folder, or a name.
             settings: fields of Network and Input, for what the file does not say: `length` and
                 `rate` of most weights, `flow`.
 
@@ -55,13 +57,14 @@ class Model:
         if unknown:
             known = ', '.join(sorted(NETWORK_FIELDS | INPUT_FIELDS))
             raise InputError(f'{unknown[0]} is no setting of a model; known: {known}')
-        stored = open_weights(source)
+        stored = choose_use(choose_head(open_weights(source), settings), settings)
+        require_agreement(stored, flatten(settings))
         given = _input_of(stored, settings)
-        fields: dict[str, Any] = {**stored.network}
+        chosen = {name: settings[name] for name in NETWORK_FIELDS & set(settings)}
+        fields: dict[str, Any] = {**chosen, **stored.network}
         fields.update(clip_length=given.length, crop_size=given.crop_size)
-        for name in NETWORK_FIELDS & set(settings):
-            _require_same(name, settings[name], fields.get(name, settings[name]), stored)
-            fields[name] = settings[name]
+        if 'width' in chosen and not stored.onnx:
+            fields['width'] = chosen['width']  # of several that make the same network
         network = Network(**fields)
         if network.num_channels != given.channels:
             raise InputError(
@@ -72,18 +75,17 @@ class Model:
         return cls(network, given, parameters, stored.class_names, stored.onnx)
 
     def save(self, path: Union[str, 'os.PathLike[str]']) -> None:
-        """Write a .pkl or a .mdl (minidb) that says what network it holds.
+        """Write a file, or a folder, that says what network it holds; see weights.save.save.
 
         Raises:
             InputError: another suffix; a model of an .onnx file, which has no parameters.
         """
         path = pathlib.Path(path)
+        require_suffix(path)
         if self.onnx:
             raise InputError(f'{path}: a model of an .onnx file has no parameters to save')
-        writers = {'.pkl': files.save_pickle, '.mdl': files.save_minidb}
-        if path.suffix not in writers:
-            raise InputError(f'{path} ends in neither {" nor ".join(writers)}')
-        writers[path.suffix](path, self.parameters, self.card)
+        names = self.class_names
+        save(path, self.network, self.parameters, given=self.input, class_names=names)
 
     @property
     def card(self) -> dict[str, str]:
@@ -117,27 +119,13 @@ class Model:
 
 def _input_of(stored: Stored, settings: Mapping[str, Any]) -> Input:
     """The file's Input, or one of the settings where it has none."""
-    chosen = {name: settings[name] for name in INPUT_FIELDS & set(settings)}
-    if 'crop_size' in settings:
-        chosen['crop_size'] = settings['crop_size']
     if stored.input is not None:
-        for name, value in chosen.items():
-            _require_same(name, value, getattr(stored.input, name), stored)
         return stored.input
-    if 'crop_size' in stored.network:
-        chosen.setdefault('crop_size', stored.network['crop_size'])
-    length = stored.network.get('clip_length')
-    if length is not None:
-        _require_same('length', chosen.get('length', length), length, stored)
-        chosen['length'] = length
+    names = INPUT_FIELDS | {'crop_size'}
+    chosen = {**settings, **decided(stored)}
     if 'length' not in chosen:
         raise InputError(
             f'{stored.path} does not say how long its clips are: give length, which is likely '
             f'{", ".join(map(str, LIKELY_LENGTHS[:-1]))} or {LIKELY_LENGTHS[-1]}'
         )
-    return Input(**chosen)
-
-
-def _require_same(name: str, given: object, stored_value: object, stored: Stored) -> None:
-    if given != stored_value:
-        raise InputError(f'{name} is {given}, and {stored.path} is of {stored_value}')
+    return Input(**{name: chosen[name] for name in names & set(chosen)})

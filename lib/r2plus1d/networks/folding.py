@@ -5,7 +5,7 @@ factors, and it gets a bias. That saves the norm's work; the numbers differ in t
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -96,9 +96,9 @@ def narrow(plan: Plan, outputs: Sequence[str]) -> Plan:
     )
 
 
-def _needed(nodes, outputs):
+def _needed(nodes: Sequence[Node], outputs: Iterable[str]) -> tuple[Node, ...]:
     """The nodes that lead to `outputs`."""
-    wanted, chosen = set(outputs), []
+    wanted, chosen = set(outputs), list[Node]()
     for node in reversed(nodes):
         if node.output in wanted:
             wanted.update(node.inputs)
@@ -106,7 +106,7 @@ def _needed(nodes, outputs):
     return tuple(reversed(chosen))
 
 
-def _folds(nodes, outputs):
+def _folds(nodes: Sequence[Node], outputs: Sequence[str]) -> dict[str, tuple[Node, Node]]:
     """The convolutions that only their batch norm reads: {name of the new weights: both}."""
     makers = {node.output: node for node in nodes}
     folds = {}
@@ -124,7 +124,7 @@ def _folds(nodes, outputs):
     return folds
 
 
-def _folded(nodes, folds):
+def _folded(nodes: Sequence[Node], folds: Mapping[str, tuple[Node, Node]]) -> tuple[Node, ...]:
     """`nodes` with one convolution in the place of each of the pairs of `folds`."""
     gone = {conv.output for conv, _ in folds.values()}
     merged = {
@@ -136,7 +136,7 @@ def _folded(nodes, folds):
     return tuple(merged.get(node.output, node) for node in nodes if node.output not in gone)
 
 
-def _bias_of(weight):
+def _bias_of(weight: str) -> str:
     return f'{weight}_bias'
 
 
@@ -152,7 +152,9 @@ def initial_values(plan: Plan, parameters: Mapping[str, np.ndarray]) -> dict[str
     return {name: values[name] for name in plan.initializers}
 
 
-def _fold(conv, norm, parameters):
+def _fold(
+    conv: Node, norm: Node, parameters: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias that do what the convolution and the norm do, by way of float64."""
     weight, *bias = (parameters[name].astype(np.float64) for name in conv.parameters)
     scale, shift, mean, variance = (parameters[n].astype(np.float64) for n in norm.parameters)

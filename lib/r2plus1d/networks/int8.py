@@ -1,13 +1,15 @@
 """Networks that compute in 8 bits: the plan of a network with quantizers in its graph.
 
 A value `x` that is quantized becomes unsigned numbers, `x/quantized`, and what they stand for,
-`x/dequantized`, which is what all that read `x` now read. A convolution that reads such a value
-has signed weights, with a scale for each filter. A runtime that knows these operators computes
+`x/dequantized`, which is what all that read `x` now read. It has one scale, or one for each
+channel where a depthwise convolution reads it. A convolution that reads such a value has signed
+weights, with a scale for each filter. A runtime that knows these operators computes
 what lies between them in 8 bits.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Union
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from r2plus1d.networks.graph import Node
 INT8, SCALE, ZERO_POINT = '/int8', '/scale', '/zero_point'
 QUANTIZED, DEQUANTIZED = '/quantized', '/dequantized'
 LEVELS = 256
+SMALLEST_SCALE = 1e-9  # of a channel that is always 0
+Range = Union[float, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +30,12 @@ class Quantization:
 
     Attributes:
         ranges: {value: (lowest, highest)} that 8 unsigned bits are to tell apart; 0 is one of
-            the 256 numbers.
+            the 256 numbers. Either two numbers, or two arrays of one number per channel.
         weights: {weights of a convolution: (int8 array, float32 array of one scale per filter)}.
         biases: {bias: float32 array}, with the mean error of the quantized weights taken out.
     """
 
-    ranges: dict[str, tuple[float, float]]
+    ranges: dict[str, tuple[Range, Range]]
     weights: dict[str, tuple[np.ndarray, np.ndarray]]
     biases: dict[str, np.ndarray]
 
@@ -40,17 +44,26 @@ class Quantization:
         """{initializer: array} of them all."""
         values = dict(self.biases)
         for name, (low, high) in self.ranges.items():
-            scale = (high - low) / (LEVELS - 1)
+            scale = np.maximum(np.subtract(high, low) / (LEVELS - 1), SMALLEST_SCALE)
             values[name + SCALE] = np.array(scale, np.float32)
-            values[name + ZERO_POINT] = np.array(round(-low / scale), np.uint8)
+            values[name + ZERO_POINT] = np.array(np.round(np.negative(low) / scale), np.uint8)
         for name, (array, scales) in self.weights.items():
             values[name + INT8], values[name + SCALE] = array, scales
         return values
 
+    @property
+    def scales(self) -> dict[str, tuple[int, ...]]:
+        """{value: shape of its scales}, as `add` takes it."""
+        return {name: np.shape(high) for name, (_, high) in self.ranges.items()}
 
-def add(plan: Plan, quantized: Iterable[str]) -> Plan:
-    """Return the Plan of the same network with quantizers behind the values `quantized`."""
-    quantized, kinds = set(quantized), dict(plan.initializers)
+
+def add(plan: Plan, quantized: Mapping[str, tuple[int, ...]]) -> Plan:
+    """Return the Plan of the same network with quantizers behind some of its values.
+
+    Args:
+        quantized: {value: shape of its scales}: () or (channels,).
+    """
+    kinds = dict(plan.initializers)
     nodes: list[Node] = []
     in_8_bits = set(quantized)
     nodes += _quantizers('data') if 'data' in quantized else []
@@ -66,8 +79,8 @@ def add(plan: Plan, quantized: Iterable[str]) -> Plan:
         inputs = tuple(n + DEQUANTIZED if n in quantized else n for n in node.inputs)
         nodes.append(dataclasses.replace(node, inputs=inputs))
         nodes += _quantizers(node.output) if node.output in quantized else []
-    for name in quantized:
-        kinds[name + SCALE], kinds[name + ZERO_POINT] = Tensor(()), Tensor((), UNSIGNED)
+    for name, shape in quantized.items():
+        kinds[name + SCALE], kinds[name + ZERO_POINT] = Tensor(shape), Tensor(shape, UNSIGNED)
     read = dict.fromkeys(name for node in nodes for name in node.parameters)
     return dataclasses.replace(
         plan, nodes=tuple(nodes), initializers={name: kinds[name] for name in read}
@@ -81,7 +94,7 @@ def require_scales(values: Mapping[str, np.ndarray]) -> None:
             raise InputError(f'{name} has a scale of {array.min():g}; scales are above 0')
 
 
-def _quantizers(name):
+def _quantizers(name: str) -> list[Node]:
     parameters, middle, last = (
         (name + SCALE, name + ZERO_POINT),
         name + QUANTIZED,
@@ -93,5 +106,5 @@ def _quantizers(name):
     ]
 
 
-def _weights(name):
+def _weights(name: str) -> Node:
     return Node('DequantizeWeights', (), name, name, (name + INT8, name + SCALE))

@@ -1,7 +1,10 @@
 """The published weights: their rows of the tables, their links, their accuracies."""
 
 import dataclasses
-from typing import Any, Optional
+import urllib.parse
+from typing import Any, NamedTuple, Optional
+
+from r2plus1d.results.known_classes import KINETICS, SPORTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -9,15 +12,22 @@ class Published:
     """One row of the published tables.
 
     Attributes:
-        name: the weight file's name without its extension; `--download` takes it.
+        name: `--download` takes it; most are the weight file's name without its extension.
         label: the model's name in the tables.
-        architecture, depth, clip_length: of the network; crops are 112 x 112, labels 400. C3D has
-            one depth only; the 18 of its row is what the original's flags say, and decides nothing.
+        architecture, depth, clip_length: of the network. C3D has one depth only; the 18 of its row
+            is what the original's flags say, and decides nothing.
         modality: RGB or Optical Flow.
-        pretrained: what it was trained on.
-        clip_top1, video_top1, video_top5: accuracy on Kinetics' validation set, in percent.
+        pretrained: what it was trained on, the last one last.
+        clip_top1, video_top1, video_top5: accuracy on Kinetics' validation set, in percent, or
+            None where not published.
         glops, params: 10^9 multiply-adds of a clip and 10^6 weights, or None where not published.
         key: the link's folder on the file host.
+        num_labels: of the last layer; None where not published, the file says it.
+        crop_size: height and width of what the network was trained on, in pixels.
+        use_pool1: whether the network has a pool1.
+        cost_crop_size: of the clip that `glops` is of, which is predicted by convolution; None is
+            crop_size, without convolutional prediction.
+        run: what the file's name has behind `name`.
     """
 
     name: str
@@ -27,20 +37,41 @@ class Published:
     clip_length: int
     modality: str
     pretrained: str
-    clip_top1: float
-    video_top1: float
-    video_top5: float
+    clip_top1: Optional[float]
+    video_top1: Optional[float]
+    video_top5: Optional[float]
     glops: Optional[float]
     params: Optional[float]
     key: str
+    num_labels: Optional[int] = 400
+    crop_size: int = 112
+    use_pool1: bool = False
+    cost_crop_size: Optional[int] = None
+    run: str = ''
 
     @property
     def num_channels(self) -> int:
         return 2 if self.modality == FLOW else 3
 
     @property
+    def file(self) -> str:
+        """The weight file's name on the host, without its extension; two have a space."""
+        return self.name + self.run
+
+    @property
+    def classes(self) -> Optional[str]:
+        """Which list of results.known_classes names its classes; None where nobody has named them.
+
+        What the weights were trained on last decides it, not the number of classes.
+        """
+        if self.num_labels == KINETICS_LABELS:
+            return KINETICS
+        return SPORTS if self.pretrained == 'Sports1M' else None
+
+    @property
     def link(self) -> str:
-        return f'https://www.dropbox.com/s/{self.key}/{self.name}.pkl?dl=1'
+        name = urllib.parse.quote(self.file)
+        return f'https://www.dropbox.com/s/{self.key}/{name}.pkl?dl=1'
 
 
 RGB = 'RGB'
@@ -103,4 +134,111 @@ TABLE_5 = (
               'Sports1M+Kinetics', 63.9, 74.2, 92.1, None, None, 'odd9smqn2t54run'),
 )  # fmt: skip
 
-PUBLISHED = {row.name: row for row in TABLE_2 + TABLE_5}
+
+class _Kind(NamedTuple):
+    """What the later rows of one network have in common."""
+
+    label: str
+    architecture: str
+    depth: int
+    clip_length: int
+    glops: Optional[float] = None
+    params: Optional[float] = None
+    is_csn: bool = False
+
+    def row(
+        self, name: str, run: str, key: str, pretrained: str, *accuracies: float,
+        num_labels: Optional[int] = KINETICS_LABELS,
+    ) -> Published:  # fmt: skip
+        """Return the row of a file; `accuracies` are of videos, in percent, or none at all."""
+        top1, top5 = accuracies or (None, None)
+        measured = num_labels == KINETICS_LABELS
+        costs = (self.glops, self.params) if measured else (None, None)
+        cost_crop_size = 256 if self.is_csn else 128
+        return Published(
+            name, self.label, self.architecture, self.depth, self.clip_length, RGB, pretrained,
+            None, top1, top5, *costs, key,
+            num_labels=num_labels,
+            crop_size=224 if self.is_csn else 112,
+            use_pool1=self.is_csn,
+            cost_crop_size=None if self.architecture == 'c3d' else cost_crop_size,
+            run=run,
+        )  # fmt: skip
+
+
+_C3D = _Kind('C3D', 'c3d', 18, 16)
+_R34_8 = _Kind('R(2+1)D-34', 'r2plus1d', 34, 8, 49.8, 63.646)
+_R34_32 = _Kind('R(2+1)D-34', 'r2plus1d', 34, 32, 199.0, 63.646)
+_R152 = _Kind('R(2+1)D-152', 'r2plus1d', 152, 32, 329.1, 118.021)
+_IR50 = _Kind('ir-CSN-50', 'ir-csn', 50, 32, is_csn=True)
+_IR152 = _Kind('ir-CSN-152', 'ir-csn', 152, 32, 96.715669504, 29.551744, is_csn=True)
+_IP152 = _Kind('ip-CSN-152', 'ip-csn', 152, 32, 108.8, 32.841, is_csn=True)
+_KINETICS, _SPORTS, _IG = 'Kinetics', 'Sports1M+Kinetics', 'IG-65M+Kinetics'
+
+# Published later, of Kinetics' classes.
+LATER = (
+    _C3D.row('c3d_kinetics_from_scratch', '_f129282105', 'z6w799mqet65mkq', _KINETICS, 66.6, 86.7),
+    _C3D.row('c3d_ft_kinetics_from_sports1m', '_f131638306', 'jadubfxhh5hdyp5', _SPORTS,
+             67.4, 87.2),
+    _R34_8.row('r2plus1d_34_clip8_ft_kinetics_from_ig65m', '_ f128022400', 'p81twy88kwrrcop', _IG,
+               74.9, 91.8),
+    _R34_32.row('r2plus1d_34_clip32_ft_kinetics_from_ig65m', '_ f106169681', 'z41ff7vs0bzf6b8', _IG,
+                80.0, 94.2),
+    _R152.row('r2plus1d_152_kinetics_from_scratch', '_f127858918', '9770y063u3z5bmb', _KINETICS,
+              77.3, 92.5),
+    _R152.row('r2plus1d_152_ft_kinetics_from_sports1m', '_f128957437', 'twvcpe30rxuaf45', _SPORTS,
+              79.5, 94.0),
+    _R152.row('r2plus1d_152_ft_kinetics_from_ig65m', '_f107107466', 'tmxuae8ubo5gipy', _IG,
+              81.6, 95.3),
+    _IR50.row('irCSN_50_ft_kinetics_from_ig65m', '_f233743920', 'b6o2mvoqrvupatt', _IG),
+    _IR152.row('irCSN_152_kinetics_from_scratch', '_f98268019', '46gcm7up60ssx5c', _KINETICS,
+               76.5, 92.1),
+    _IR152.row('irCSN_152_ft_kinetics_from_sports1m', '_f101599884', 'zuoj1aqouh6bo6k', _SPORTS,
+               78.2, 93.0),
+    _IR152.row('irCSN_152_ft_kinetics_from_ig65m', '_f126851907', 'gmd8r87l3wmkn3h', _IG,
+               82.6, 95.3),
+    _IP152.row('ipCSN_152_kinetics_from_scratch', '_f129594342', '3fihu6ti60047mu', _KINETICS,
+               77.8, 92.8),
+    _IP152.row('ipCSN_152_ft_kinetics_from_sports1m', '_f111279053', 'ir7cr0hda36knux', _SPORTS,
+               78.8, 93.5),
+    _IP152.row('ipCSN_152_ft_kinetics_from_ig65m', '_f133090949', 'zpp3p0vn2i7bibl', _IG,
+               82.5, 95.3),
+)  # fmt: skip
+
+# The same networks before they were trained on Kinetics; the classes of IG-65M have no names.
+HEADS = (
+    _C3D.row('c3d_sports1m_from_scratch', '_f129642950', 's2ooup80wal8o5d', 'Sports1M',
+             num_labels=487),
+    _R34_8.row('r2plus1d_34_clip8_ig65m_from_scratch', '_f79708462', '6xwyu1az6oy4ts7', 'IG-65M',
+               num_labels=487),
+    _R34_32.row('r2plus1d_34_clip32_ig65m_from_scratch', '_f102649996', 'eimo232tqw8mwi9', 'IG-65M',
+                num_labels=359),
+    _R152.row('r2plus1d_152_sports1m_from_scratch', '_f127111290', 'w5cdqeyqukuaqt7', 'Sports1M',
+              num_labels=487),
+    _R152.row('r2plus1d_152_ig65m_from_scratch', '_f106380637', 'oqdg176p7nqc84v', 'IG-65M',
+              num_labels=359),
+    _IR50.row('irCSN_50_pretrained_ig65m', '_f231921860', '1cqzndm1zobxvhh', 'IG-65M',
+              num_labels=None),
+    _IR152.row('irCSN_152_sports1m_from_scratch', '_f99918785', 'woh99y2hll1mlqv', 'Sports1M',
+               num_labels=487),
+    _IR152.row('irCSN_152_ig65m_from_scratch', '_f125286141', 'r0kppq7ox6c57no', 'IG-65M',
+               num_labels=359),
+    _IP152.row('ipCSN_152_sports1m_from_scratch', '_f111018543', '70di7o7qz6gjq6x', 'Sports1M',
+               num_labels=487),
+    _IP152.row('ipCSN_152_ig65m_from_scratch', '_f130601052', '1ryvx8k7kzs8od6', 'IG-65M',
+               num_labels=359),
+)  # fmt: skip
+
+PUBLISHED = {row.name: row for row in TABLE_2 + TABLE_5 + LATER + HEADS}
+
+# By the names of their files on the host, for rows whose name is shorter
+FILES = {row.file.replace(' ', ''): row for row in PUBLISHED.values() if row.run}
+
+
+def find(name: str) -> Optional[Published]:
+    """Return the row of a name, or of its file's name on the host; None if there is none.
+
+    In two of these names there is a space, which may be %20 or left out here.
+    """
+    bare = name.replace('%20', '').replace(' ', '')
+    return PUBLISHED.get(bare) or FILES.get(bare)
