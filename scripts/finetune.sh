@@ -1,10 +1,15 @@
 #!/bin/sh
-# Fine-tunes published weights on a data set; finetune_hmdb51.sh and finetune_ucf101.sh set what
-# differs between the two. Arguments go to train_net.py; --is_checkpoint=1 continues a run.
+# Fine-tunes weights on a data set; finetune_hmdb51.sh and finetune_ucf101.sh set what differs
+# between the two. Arguments go to train_net.py; --resume=1 continues a run.
+# With VIDEOS, a folder with a folder of videos for each class: see finetune_folder.sh.
 # Without TRAIN_DATA and PRETRAINED: a few steps of a narrow network on the bundled sample.
 set -eu
 
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+
+if [ -n "${VIDEOS:-}" ] && [ -z "${TRAIN_DATA:-}" ]; then
+    exec sh "$root/scripts/finetune_folder.sh" "$@"
+fi
 
 TRAIN_DATA=${TRAIN_DATA:-}       # LMDB, such as create_hmdb51_lmdb.sh makes
 TEST_DATA=${TEST_DATA:-}         # LMDB, tested after each epoch; empty: no test
@@ -19,6 +24,7 @@ WEIGHT_DECAY=${WEIGHT_DECAY:-0.005}
 EPOCH_SIZE=${EPOCH_SIZE:-40000} # clips
 NUM_EPOCHS=${NUM_EPOCHS:-8}
 STEP_EPOCH=${STEP_EPOCH:-2}
+TRAINER=${TRAINER:-auto}         # torch or caffe2; auto: torch where PyTorch 2 is installed
 GPUS=${GPUS:-}                   # such as 0,1,2,3; empty: the CPU
 THREADS=${THREADS:-4}            # videos decoded at the same time
 USE_LOCAL_FILE=${USE_LOCAL_FILE:-0} # 1: the LMDBs hold paths of videos
@@ -64,6 +70,7 @@ exec "$python" "$root/tools/train_net.py" \
     --epoch_size="$EPOCH_SIZE" \
     --num_epochs="$NUM_EPOCHS" \
     --step_epoch="$STEP_EPOCH" \
+    --trainer="$TRAINER" \
     --gpus="$GPUS" \
     --num_decode_threads="$THREADS" \
     --use_local_file="$USE_LOCAL_FILE" \

@@ -29,6 +29,7 @@ WEIGHT_DECAY=${WEIGHT_DECAY:-0.0001}
 EPOCH_SIZE=${EPOCH_SIZE:-1000000}  # clips
 NUM_EPOCHS=${NUM_EPOCHS:-45}
 STEP_EPOCH=${STEP_EPOCH:-10}
+TRAINER=${TRAINER:-auto}         # torch or caffe2; auto: torch where PyTorch 2 is installed
 GPUS=${GPUS:-}                     # such as 0,1,2,3; empty: the CPU
 THREADS=${THREADS:-4}              # videos decoded at the same time
 USE_LOCAL_FILE=${USE_LOCAL_FILE:-0} # 1: the LMDBs hold paths of videos
@@ -62,6 +63,7 @@ exec "$python" "$root/tools/train_net.py" \
     --epoch_size="$EPOCH_SIZE" \
     --num_epochs="$NUM_EPOCHS" \
     --step_epoch="$STEP_EPOCH" \
+    --trainer="$TRAINER" \
     --gpus="$GPUS" \
     --num_decode_threads="$THREADS" \
     --use_local_file="$USE_LOCAL_FILE" \

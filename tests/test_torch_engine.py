@@ -32,7 +32,7 @@ import torch
 from onnx import reference
 from torch.nn import functional
 
-from r2plus1d.backends.pytorch import device
+from r2plus1d.backends.pytorch import device, worker
 from r2plus1d.backends.pytorch.module import PlanModule
 from r2plus1d.weights import onnx_file as onnx_files
 from r2plus1d.weights import onnx_operators
@@ -126,6 +126,8 @@ OPERATORS = [
     (VIDEO, one('FC', array(4, 3 * 4 * 7 * 8), array(4))),
     ((2, 6), one('FC', array(4, 6), array(4))),
     ((2, 6), one('ElementwiseLinear', array(6), array(6))),
+    (VIDEO, one('Softmax')),
+    (VIDEO, one('ReduceBackMean')),
     ((2, 6), one('SoftmaxWithLoss')),
     ((2, 6), one('Sigmoid')),
 ]
@@ -203,6 +205,8 @@ BY_HAND = {
     'MaxPool': lambda kernel, stride, pad, x: functional.max_pool3d(x, kernel, stride, pad),
     'FC': lambda x, w, b: functional.linear(x.flatten(1), w, b),
     'Dropout': lambda x: x,
+    'Softmax': lambda x: x.reshape(len(x), -1).softmax(1).reshape(x.shape),
+    'ReduceBackMean': lambda x: x.mean((2, 3, 4)),
     'SoftmaxWithLoss': lambda x: x.softmax(1),
     'ElementwiseLinear': lambda x, w, b: x * w + b,
     'Sigmoid': torch.sigmoid,
@@ -340,9 +344,48 @@ def test_a_process_that_dies_is_an_error():
         assert engine.processes == [], 'the other one is left'
 
 
-def test_a_process_that_cannot_begin_is_an_error(monkeypatch):
+def test_a_process_that_hangs_is_an_error(monkeypatch):
+    with workers() as engine:
+        engine.load(PARAMETERS)
+        monkeypatch.setattr(worker, 'SECONDS_TO_ANSWER', 2)
+        pids = engine.processes
+        for pid in pids:  # whatever the load, one of them is the first
+            os.kill(pid, signal.SIGSTOP)
+        message = 'process for cpu 0 has not answered for 2 seconds; it is ended. Its device may'
+        with pytest.raises(BackendError, match=message):
+            engine.run(CLIPS)
+        assert engine.processes == []
+    assert all(ended(pid) for pid in pids), 'a stopped process has to be killed'
 
+
+def test_batches_are_run_ahead_and_come_back_in_order(together, precision):
+    taken = []
+
+    def batches():
+        for rows in ([0, 1], [2], [3, 4, 0], [1]):
+            taken.append(rows)
+            yield PIXELS[rows]
+            if rows == [2]:
+                yield None
+
+    with opened(devices=Devices('cpu', (0, 1)), precision=precision) as engine:
+        engine.load(PARAMETERS)
+        found = list(engine.run_each(batches()))
+        assert [rows and len(rows['softmax']) for rows in found] == [2, 1, None, 3, 1]
+        for rows, numbers in zip(filter(None, found), taken):
+            for name in OUTPUTS:
+                np.testing.assert_allclose(
+                    rows[name], together[name][numbers], rtol=1e-4, atol=1e-5
+                )
+        left = engine.run_each(batches())  # whose rest nobody wants
+        next(left)
+        left.close()
+        assert engine.run(PIXELS[:1])['softmax'].shape == (1, 7)
+
+
+def test_a_process_that_cannot_begin_is_an_error(monkeypatch):
     monkeypatch.setattr(device, 'require', lambda devices, precision: None)
+    monkeypatch.setattr(device, 'require_known', lambda precision: None)
     message = 'in the process for cpu 0: (.|\\n)*KeyError'
     with pytest.raises(RuntimeError, match=message):
         run(devices=Devices('cpu', (0, 1)), precision='fp8')
@@ -356,7 +399,6 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
 
 
 INTERRUPTED = """
-import signal, sys, time
 import numpy as np
 from r2plus1d.backends.base import EngineSettings
 from r2plus1d.backends.pytorch.engine import TorchEngine
@@ -365,7 +407,6 @@ from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     network = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
     devices, settings = Devices('cpu', (0, 1)), EngineSettings('torch')
     options = {'devices': devices, 'settings': settings}
@@ -420,7 +461,8 @@ def ended(pid, seconds=20):
     ('precision', 'message'),
     [
         ('fp16', 'precision is fp16, which is for GPUs; a CPU has fp32 and bf16'),
-        ('fp8', 'precision is fp8; engine torch knows fp32, bf16, fp16'),
+        ('tf32', 'precision is tf32, which is for GPUs; a CPU has fp32 and bf16'),
+        ('fp8', 'precision is fp8; engine torch knows fp32, tf32, bf16, fp16'),
     ],
 )
 def test_precisions_that_are_refused(precision, message):
@@ -430,7 +472,7 @@ def test_precisions_that_are_refused(precision, message):
 
 def test_a_cpu_without_bf16(monkeypatch):
 
-    monkeypatch.setattr(device, '_cpu_has_bf16', lambda: False)
+    monkeypatch.setattr(device, 'cpu_has_bf16', lambda: False)
     with pytest.raises(InputError, match='precision is bf16, which this CPU does not have'):
         run(precision='bf16')
 

@@ -9,6 +9,7 @@ import re
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.training.schedule import Schedule
-from r2plus1d.weights.files import load_parameters, read_minidb, save_pickle
+from r2plus1d.weights.files import read_minidb, save_pickle
 from shell_scripts import run_script
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
@@ -32,7 +33,15 @@ from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
 from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
 from r2plus1d.weights.stored import open_weights  # noqa: E402
-from training_nets import DECAY, NETWORK, RATE, training_net  # noqa: E402
+from training_nets import (  # noqa: E402
+    DECAY,
+    NETWORK,
+    RATE,
+    open_net,
+    parameters_of,
+    set_iteration,
+    set_parameters,
+)
 
 DATA = np.random.default_rng(1).standard_normal((4, *NETWORK.data_shape)).astype(np.float32)
 LABEL = np.array([0, 1, 2, 3], np.int32)
@@ -123,14 +132,14 @@ class TorchNet:
 
 
 def test_three_steps_equal_autograd():
-    with training_net() as net:
-        start = net.get(net.parameter_names)
+    with open_net() as net:
+        start = parameters_of(net)
         torch_net = TorchNet(NETWORK, start)
         for _ in range(3):
             loss, _ = net.step(DATA, LABEL, RATE)
-            above = {name: array > 0 for name, array in net.get(torch_net.relus).items()}
+            above = {name: net.replicas.fetch(name) > 0 for name in torch_net.relus}
             assert loss == pytest.approx(torch_net.step(DATA, LABEL, above), rel=1e-5)
-        end = net.get(net.parameter_names)
+        end = parameters_of(net)
     assert set(torch_net.trained) < set(end)
     for name in torch_net.trained:
         expected = torch_net.blobs[name].detach().numpy()
@@ -145,31 +154,26 @@ def test_replicas_average_their_gradients():
 
     Batch norm sees half a batch on each, so this is not one step with the whole batch.
     """
-    with training_net() as one, training_net(2) as two:
-        names = [n for n in one.parameter_names if not n.endswith(('_rm', '_riv'))]
-        start = one.get(one.parameter_names)
-        two.set(start)
+    with open_net() as one, open_net(2) as two:
+        start, zero = parameters_of(one), one.state().momenta
+        assert not any(array.any() for array in zero.values())
+        set_parameters(two, start)
         moved = []
         for half in (slice(0, 2), slice(2, 4)):
-            one.set(
-                {
-                    **start,
-                    **{name: 0 * array for name, array in one.get(one.momentum_names).items()},
-                }
-            )
+            set_parameters(one, start, momenta=zero)
             one.step(DATA[half], LABEL[half], RATE)
-            moved.append(one.get(names))
+            moved.append(parameters_of(one))
         two.step(DATA, LABEL, RATE)
         for device in range(2):
-            for name in names:
+            for name in zero:
                 expected = (moved[0][name] + moved[1][name]) / 2
                 assert relative(two.replicas.fetch(name, device), expected) < 1e-5, name
 
 
 def test_the_same_seed_begins_the_same():
-    with training_net(seed=1) as a, training_net(seed=1) as b, training_net(seed=2) as c:
-        first, same, other = (net.get(['comp_0_conv_1_w', 'comp_1_conv_1_w']) for net in (a, b, c))
-    for name in first:
+    with open_net(seed=1) as a, open_net(seed=1) as b, open_net(seed=2) as c:
+        first, same, other = (parameters_of(net) for net in (a, b, c))
+    for name in ('comp_0_conv_1_w', 'comp_1_conv_1_w'):
         np.testing.assert_array_equal(first[name], same[name])
         assert not np.array_equal(first[name], other[name])
     assert first['comp_0_conv_1_w'].std() > 0
@@ -177,21 +181,42 @@ def test_the_same_seed_begins_the_same():
 
 def test_a_checkpoint_holds_everything(tmp_path):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
-    with training_net() as net:
+    with open_net() as net:
         for _ in range(2):
             net.step(DATA, LABEL, RATE)
-        net.save(path, 2)
+        net.save(path)
         losses = [net.step(DATA, LABEL, RATE)[0] for _ in range(2)]
-        end = net.get(net.parameter_names)
+        end = parameters_of(net)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     assert checkpoints.newest(tmp_path, NETWORK) == (1, path)
-    with training_net(seed=9) as net:
-        assert checkpoints.restore(path, net) == 2
+    with open_net(seed=9) as net:
+        net.restore(checkpoints.read(path, NETWORK))
+        assert net.state().iteration == 2
         assert [net.step(DATA, LABEL, RATE)[0] for _ in range(2)] == losses
-        for name, array in net.get(net.parameter_names).items():
+        for name, array in parameters_of(net).items():
             np.testing.assert_array_equal(array, end[name])
-    with training_net(network=SMALL) as net, pytest.raises(InputError, match='another network'):
-        checkpoints.restore(path, net)
+    with pytest.raises(InputError, match='another network'):
+        checkpoints.read(path, SMALL)
+
+
+def test_what_a_checkpoint_holds_and_in_which_order(tmp_path, caplog):
+    path = tmp_path / 'x_1.mdl'
+    with open_net() as net:
+        net.save(path)
+    names, place, content = [], 0, path.read_bytes()
+    while place < len(content):
+        key, value = struct.unpack_from('<ii', content, place)
+        names.append(content[place + 8 : place + 8 + key].decode())
+        place += 8 + key + value
+    parameters = list(schema(NETWORK, training=True)['params'])
+    trained = [name for name in parameters if not name.endswith(('_rm', '_riv'))]
+    assert [name.split('#')[0] for name in names] == [
+        '!!META_NET_DEF', *(f'cpu_0/{name}' for name in parameters),
+        *(f'cpu_0/{name}_momentum' for name in trained), 'cpu_0/training_iteration',
+        'r2plus1d_card',
+    ]  # fmt: skip
+    assert len(open_weights(path, None).parameters(NETWORK)) == len(parameters)
+    assert caplog.text == '', 'momenta are expected'
 
 
 def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
@@ -199,11 +224,11 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
     from caffe2.python.predictor import predictor_exporter
 
     path = tmp_path / 'x_1.mdl'
-    with training_net() as net:
+    with open_net() as net:
         net.step(DATA, LABEL, RATE)
-        net.save(path, 1)
-        parameters = net.get(net.parameter_names)
-    loaded = load_parameters(path, 'minidb', NETWORK)
+        net.save(path)
+        parameters = parameters_of(net)
+    loaded = open_weights(path, 'minidb').parameters(NETWORK)
     assert open_weights(path).network == {**vars(NETWORK), 'pred_layer_name': None}
     for name, array in parameters.items():
         np.testing.assert_array_equal(loaded[name], array)
@@ -222,8 +247,8 @@ def test_caffe2s_own_loader_reads_a_checkpoint(tmp_path):
 
 def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
-    with training_net() as net:
-        net.save(path, 1)
+    with open_net() as net:
+        net.save(path)
         content = path.read_bytes()
 
         def cut(descriptor):
@@ -231,21 +256,22 @@ def test_an_interrupted_save_leaves_the_previous_checkpoint(tmp_path, monkeypatc
 
         monkeypatch.setattr(os, 'fsync', cut)
         with pytest.raises(KeyboardInterrupt):
-            net.save(path, 2)
+            net.save(path)
         assert path.read_bytes() == content
         monkeypatch.undo()
-        net.save(path, 3)  # what was left is no obstacle
-        assert checkpoints.restore(path, net) == 3
+        set_iteration(net, 3)
+        net.save(path)  # what was left is no obstacle
+        assert checkpoints.read(path, NETWORK).iteration == 3
 
 
 WRITES_CHECKPOINTS = """
-import sys
+import pathlib, sys
 sys.path.insert(0, {tests!r})
-from r2plus1d.training import checkpoints
-from training_nets import training_net
-with training_net() as net:
+from training_nets import open_net, set_iteration
+with open_net() as net:
     for iteration in range(1, 10**6):
-        net.save(sys.argv[1], iteration)
+        set_iteration(net, iteration)
+        net.save(pathlib.Path(sys.argv[1]))
         print(iteration, flush=True)
 """
 
@@ -253,55 +279,54 @@ with training_net() as net:
 def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_stays(tmp_path):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
     code = WRITES_CHECKPOINTS.format(tests=str(ROOT / 'tests'))
-    with training_net() as net:
-        for attempt in range(4):
-            process = subprocess.Popen(
-                [sys.executable, '-c', code, str(path)], stdout=subprocess.PIPE, text=True
-            )
-            saved = int(process.stdout.readline())
-            time.sleep(0.003 * (2 * attempt + 1))  # some of them in the middle of the next save
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            assert checkpoints.restore(path, net) >= saved
+    for attempt in range(4):
+        process = subprocess.Popen(
+            [sys.executable, '-c', code, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        saved = int(process.stdout.readline())
+        time.sleep(0.003 * (2 * attempt + 1))  # some of them in the middle of the next save
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert checkpoints.read(path, NETWORK).iteration >= saved
 
 
 def test_a_full_disk_is_one_line_and_the_previous_checkpoint_stays(tmp_path):
     path = tmp_path / 'r2plus1d_w0.0625_1.mdl'
-    with training_net() as net:
-        net.save(path, 1)
+    with open_net() as net:
+        set_iteration(net, 1)
+        net.save(path)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         try:
             with pytest.raises(InputError, match='1.mdl cannot be written .* MB free'):
-                net.save(path, 2)
+                net.save(path)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, handler)
         assert [p.name for p in tmp_path.iterdir()] == [path.name]
-        assert checkpoints.restore(path, net) == 1
+        assert checkpoints.read(path, NETWORK).iteration == 1
 
 
 def test_a_checkpoint_of_a_deeper_network_is_refused(tmp_path):
     deeper = Network('r2d', 18, clip_length=8, num_labels=5, width=0.0625)
     shallower = dataclasses.replace(deeper, depth=16)
     path = tmp_path / 'r2d_w0.0625_1.mdl'
-    with training_net(network=deeper) as net:
-        net.save(path, 1)
-    with training_net(network=shallower) as net:
-        with pytest.raises(InputError, match='another network: it has comp_'):
-            checkpoints.restore(path, net)
-        save_pickle(tmp_path / 'x_3.mdl', {'a': np.zeros(3)})
-        with pytest.raises(InputError, match='not a minidb'):
-            checkpoints.restore(tmp_path / 'x_3.mdl', net)
+    with open_net(network=deeper) as net:
+        net.save(path)
+    with pytest.raises(InputError, match='another network: it has comp_'):
+        checkpoints.read(path, shallower)
+    save_pickle(tmp_path / 'x_3.mdl', {'a': np.zeros(3)})
+    with pytest.raises(InputError, match='not a minidb'):
+        checkpoints.read(tmp_path / 'x_3.mdl', shallower)
 
 
 def test_dropout_follows_from_the_seed():
     network = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625, use_dropout=True)
     losses = []
     for seed in (1, 1, 2):
-        with training_net(network=network, seed=seed) as net:
-            net.set(random_parameters(network, 0))
+        with open_net(network=network, seed=seed) as net:
+            set_parameters(net, random_parameters(network, 0))
             losses.append([net.step(DATA, LABEL, RATE)[0] for _ in range(2)])
     assert losses[0] == losses[1] != losses[2]
 
@@ -318,10 +343,10 @@ def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     other = Network('r2d', 10, clip_length=8, num_labels=9, width=0.0625)
     blobs = random_parameters(other, 5)
     caplog.set_level('INFO')
-    with training_net(network=SMALL) as net:
+    with open_net(network=SMALL) as net:
         taken = fine_tune(blobs, SMALL, source='file.pkl')
-        net.set(taken)
-        now = net.get(net.parameter_names)
+        set_parameters(net, taken)
+        now = parameters_of(net)
     np.testing.assert_array_equal(now['conv1_w'], blobs['conv1_w'])
     assert now['last_out_L5_w'].shape == (5, 32)
     assert set(now) - set(taken) == {'last_out_L5_w', 'last_out_L5_b'}

@@ -106,7 +106,7 @@ def test_int8_is_no_precision_of_a_network_that_changes(train, tmp_path):
     done = train('--num_epochs=1', '--file_store_path=r', '--precision=int8')
     assert (done.returncode, done.stdout) == (2, '')
     assert 'int8' in done.stderr
-    assert 'fp32, bf16, fp16' in done.stderr
+    assert 'fp32, tf32, bf16, fp16' in done.stderr
     assert not (tmp_path / 'r').exists()
 
 

@@ -17,7 +17,7 @@ import pathlib
 
 from r2plus1d.backends.choose import EngineSettings, open_engine, require
 from r2plus1d.backends.installed import require_onnx
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.devices import Devices
@@ -53,7 +53,7 @@ def main():
     from r2plus1d.weights import onnx_file
 
     groups = (flags.WEIGHTS, flags.NETWORK, flags.CLIPS, DATABASE, CALIBRATION, flags.ONNX)
-    args = flags.parse(__doc__, *groups)
+    args = command_line.parse(__doc__, *groups)
     stored = onnx_output.take_weights(args)
     refuse_unread(args)
     args.get_video_id = False
@@ -63,7 +63,7 @@ def main():
     if network.prediction not in outputs:
         raise InputError(f'features leaves out {network.prediction}, which is compared')
     names = read_class_names(args.labels, args.num_labels) or stored.class_names
-    metadata = onnx_output.described(args, network, names)
+    metadata = onnx_output.described(args, network, stored, names)
     parameters = stored.parameters(network)
     test_data = args.test_data or args.calibration_data
     with open_spread(args, test_data, args.test_videos or None) as reader:

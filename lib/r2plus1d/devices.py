@@ -7,15 +7,23 @@ from r2plus1d.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Where a network runs: `cpu` or `gpu`, and the number of each device (or CPU replica)."""
+    """Where a network runs.
+
+    Attributes:
+        kind: `cpu` or `gpu`.
+        ids: the number of each device (or CPU replica).
+        names: the UUID of each GPU or part of one, as in CUDA_VISIBLE_DEVICES (`GPU-...`,
+            `MIG-...`), where GPUs are named so; `ids` then only counts them.
+    """
 
     kind: str = 'cpu'
     ids: tuple[int, ...] = (0,)
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.kind == 'cpu':
             return 'the CPU' if len(self.ids) == 1 else f'{len(self.ids)} replicas on the CPU'
-        return f'GPU {", ".join(map(str, self.ids))}'
+        return f'GPU {", ".join(self.names or map(str, self.ids))}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +38,10 @@ class Shard:
             raise InputError(
                 f'shard_id is {self.index}; with {self.count} shards 0 to {self.count - 1}'
             )
+
+    def __str__(self) -> str:
+        return f'{self.index}/{self.count}'
+
+    def part(self, length: int) -> 'tuple[int, int]':
+        """(begin, end) of this shard's part of `length` things in order."""
+        return length * self.index // self.count, length * (self.index + 1) // self.count

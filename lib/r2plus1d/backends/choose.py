@@ -1,11 +1,12 @@
-"""Opens what runs a network: one of the backends of the table, named or chosen."""
+"""Opens what runs or trains a network: one of the backends of the table, named or chosen."""
 
 import importlib
 from collections.abc import Sequence
+from typing import Any, Callable
 
-from r2plus1d.backends.base import Engine, EngineSettings
+from r2plus1d.backends.base import Engine, EngineSettings, Trainer, TrainerSettings
 from r2plus1d.backends.installed import has
-from r2plus1d.backends.table import AUTO, BACKENDS, ENGINES, runners_of
+from r2plus1d.backends.table import AUTO, AUTO_TRAINER, BACKENDS, ENGINES, TRAINERS, runners_of
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.network import Network
@@ -35,10 +36,83 @@ def open_engine(
     name = chosen(settings, devices, from_onnx=from_onnx)
     require(name, from_onnx=from_onnx)
     _require_used(settings, name, devices)
-    # Imported when it is asked for: an engine that is not installed is nobody's business.
-    module, _, made = BACKENDS[name].engine.partition(':')
-    constructor = getattr(importlib.import_module(module), made)
+    constructor = _imported(BACKENDS[name].engine)
     return constructor(network, devices=devices, outputs=outputs, settings=settings)
+
+
+def open_trainer(network: Network, *, devices: Devices, settings: TrainerSettings) -> Trainer:
+    """Return a Trainer for `network`; use it as a context manager.
+
+    Args:
+        devices: a batch is divided among them.
+
+    Raises:
+        InputError: no such trainer, device or setting; the rest of an earlier run is in the way.
+        ModuleNotFoundError: Caffe2 is not installed, and it is to train.
+    """
+    constructor = find_trainer(settings.trainer)
+    if devices.names:
+        raise InputError(
+            f'gpus is {",".join(devices.names)}; training takes numbers: set '
+            f'CUDA_VISIBLE_DEVICES={",".join(devices.names)} and give 0'
+        )
+    _require_trains(chosen_trainer(settings.trainer), settings)
+    return constructor(network, devices=devices, settings=settings)
+
+
+def chosen_trainer(name: str) -> str:
+    """Return the trainer that `auto` stands for here, or the one that is named.
+
+    Raises:
+        InputError: no such trainer.
+    """
+    if name not in TRAINERS:
+        raise InputError(f'trainer is {name}; known: {", ".join(TRAINERS)}')
+    if name != 'auto':
+        return name
+    return next((there for there in AUTO_TRAINER if has(there)), AUTO_TRAINER[-1])
+
+
+def find_trainer(name: str) -> Callable[..., Trainer]:
+    """Return the class of a trainer; its framework is imported.
+
+    Raises:
+        InputError, ModuleNotFoundError: as open_trainer.
+    """
+    name = chosen_trainer(name)
+    row = BACKENDS[name]
+    if name != 'caffe2' and not has(name):  # Caffe2's absence is told when it is imported
+        raise InputError(f'trainer is {name}, which is not installed here: {row.install}')
+    assert row.trainer is not None, name
+    return _imported(row.trainer)
+
+
+def _require_trains(name, settings):
+    """Refuse what the trainer lacks."""
+    precisions = BACKENDS[name].trains_in
+    if settings.precision not in precisions:
+        only = ' only' if len(precisions) == 1 else ''
+        raise InputError(
+            f'the precision of training is {settings.precision}; the trainer {name} has '
+            f'{", ".join(precisions)}{only}'
+        )
+    if name == 'torch':
+        return
+    asked = {
+        'accumulate': settings.parts > 1,
+        'sync_bn': settings.sync_bn,
+        'compile': settings.compiles,
+        'freeze': bool(settings.frozen),
+        'layer_rates': bool(settings.layer_rates),
+    }
+    for flag in (flag for flag, is_asked in asked.items() if is_asked):
+        raise InputError(f'{flag} is for the trainer torch; this one is {name}')
+
+
+def _imported(place: str) -> Callable[..., Any]:
+    """The class of module:class, imported now: what is not installed is nobody's business."""
+    module, _, name = place.partition(':')
+    return getattr(importlib.import_module(module), name)
 
 
 def chosen(settings: EngineSettings, devices: Devices, *, from_onnx: bool = False) -> str:
@@ -71,6 +145,10 @@ def _require_used(settings, name, devices):
     if devices.kind not in row.devices:
         others = ' and '.join(runners_of(device=devices.kind))
         raise InputError(f'engine is {name}, which is for the CPU; {others} use GPUs')
+    if devices.names and name != 'torch':
+        raise InputError(
+            f'gpus is {",".join(devices.names)}; the engine {name} takes numbers, torch takes names'
+        )
     if settings.precision not in row.precisions:
         only = ' only' if len(row.precisions) == 1 else ''
         raise InputError(
@@ -81,13 +159,17 @@ def _require_used(settings, name, devices):
         raise InputError(f'engine_threads is {settings.threads}; the engine caffe2 takes all cores')
     if name != 'openvino' and settings.cache:
         raise InputError(f'engine_cache is for the engine openvino; this one is {name}')
+    if settings.deterministic and (name, devices.kind) != ('torch', 'gpu'):
+        raise InputError(
+            f'deterministic is for the engine torch on GPUs; this one is {name} on {devices}'
+        )
     if name == 'torch' and devices.kind == 'gpu' and not settings.use_cudnn:
         raise InputError('use_cudnn=0 is for the engine caffe2; torch uses cuDNN')
 
 
 def _caffe2_runs_on(devices):
     """Whether Caffe2's build has kernels for these GPUs."""
-    if not has('caffe2'):
+    if not has('caffe2') or devices.names:
         return False
     from r2plus1d.backends.caffe2.replicas import has_kernels
 

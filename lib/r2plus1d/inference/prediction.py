@@ -1,47 +1,85 @@
 """Reader and engine together: a stream of what the network says of each record."""
 
-from collections.abc import Iterator
+import collections
+import contextlib
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Optional
 
 import numpy as np
 
+from r2plus1d.inference.streaming import run_each
 from r2plus1d.sources.sample import Sample, SampleSource
 
+Predicted = tuple[Sample, Optional[dict[str, np.ndarray]]]
 
-def predict(
-    reader: SampleSource, engine: Any, *, batch_size: int
-) -> Iterator[tuple[Sample, Optional[dict[str, np.ndarray]]]]:
+
+def predict(reader: SampleSource, engine: Any, *, batch_size: int) -> Iterator[Predicted]:
     """Yield (Sample, {output: rows of the sample}) in the database's order; None for a failed one.
 
+    Args:
+        reader, engine, batch_size: as of `predict_batches`.
+    """
+    with contextlib.closing(predict_batches(reader, engine, batch_size=batch_size)) as batches:
+        for batch in batches:
+            yield from batch
+
+
+def predict_batches(
+    reader: Iterable[Sample], engine: Any, *, batch_size: int
+) -> Generator[list[Predicted], None, None]:
+    """Yield what `predict` does in lists: a batch of the engine, or one record that failed.
+
+    What follows a list does not depend on what came before it.
+
     The engine gets `batch_size` videos at a time, the last time what is left. While it works, the
-    reader's threads decode the next ones.
+    reader's threads decode the next ones, and an engine that works ahead gets them too.
 
     Args:
-        reader: DatabaseSource, or another iterable of Samples with `settings` and `needs`.
-        engine: with `run(pixels)`.
+        reader: DatabaseSource, or another iterable of Samples, all with the same number of rows.
+        engine: with `run(pixels)`, and perhaps `run_each`; see streaming.
         batch_size: videos, over all devices.
     """
+    groups = collections.deque[list[Sample]]()
+    with contextlib.closing(run_each(engine, _pixels(reader, batch_size, groups))) as each:
+        for outputs in each:
+            yield _share(groups.popleft(), outputs)
+
+
+def _pixels(reader, batch_size, groups):
+    """Yield the clips of each batch, or None of a record that failed; append its samples."""
+    for samples in _batches(reader, batch_size):
+        groups.append(samples)
+        if samples[0].failure is not None:
+            yield None
+        else:
+            yield np.concatenate([sample.clips.pixels for sample in samples])
+
+
+def _batches(reader, batch_size):
+    """Yield lists of good samples, and each failed one alone."""
     held: list[Sample] = []
     for sample in reader:
         if sample.failure is not None:
-            yield from _run(held, engine, reader)  # what came before it is known first
-            held = []
-            yield sample, None
+            if held:
+                yield held  # what came before it is known first
+                held = []
+            yield [sample]
             continue
         held.append(sample)
         if len(held) == batch_size:
-            yield from _run(held, engine, reader)
+            yield held
             held = []
-    yield from _run(held, engine, reader)
+    if held:
+        yield held
 
 
-def _run(samples, engine, reader):
-    """Run the engine on samples with clips and yield each with its rows of the outputs."""
-    if not samples:
-        return
-    pixels = np.concatenate([sample.clips.pixels for sample in samples])
-    rows = reader.settings.rows
-    outputs = engine.run(pixels)
-    for i, sample in enumerate(samples):
-        part = slice(i * rows, (i + 1) * rows)
-        yield sample, {name: array[part] for name, array in outputs.items()}
+def _share(samples, outputs):
+    """Return each sample with its rows of the outputs."""
+    if outputs is None:
+        return [(samples[0], None)]
+    rows = len(next(iter(outputs.values()))) // len(samples)
+    parts = [slice(i * rows, (i + 1) * rows) for i in range(len(samples))]
+    return [
+        (sample, {name: array[part] for name, array in outputs.items()})
+        for sample, part in zip(samples, parts)
+    ]

@@ -1,17 +1,25 @@
-"""Checkpoints: one minidb an epoch, which Caffe2's predictor loads and training continues from."""
+"""Checkpoints: a minidb for each epoch, from which training continues; .safetensors on request."""
 
 import logging
 import pathlib
 import re
-from typing import Any, Optional, Union
+from collections.abc import Mapping
+from typing import Optional, Union
 
+import numpy as np
+
+from r2plus1d.backends.base import TrainingState
 from r2plus1d.errors import InputError
+from r2plus1d.networks import graph
 from r2plus1d.networks.network import Network
-from r2plus1d.weights.files import ITERATION, read_minidb
+from r2plus1d.weights import safetensors_file
+from r2plus1d.weights.checkpoint import SAFETENSORS, save_checkpoint
+from r2plus1d.weights.files import read_minidb
+from r2plus1d.weights.match import ITERATION, MOMENTUM_SUFFIX
 
 log = logging.getLogger(__name__)
 
-EPOCH = re.compile(r'_(\d+)\.mdl$')
+EPOCH = re.compile(r'_(\d+)\.(mdl|safetensors)$')
 
 
 def checkpoint_path(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
@@ -23,15 +31,23 @@ def checkpoint_stem(network: Network) -> str:
     return network.architecture + ('' if network.width == 1 else f'_w{network.width:g}')
 
 
+def log_path(folder: Union[str, pathlib.Path], network: Network) -> pathlib.Path:
+    """The CSV of a run, with a row for each epoch."""
+    return pathlib.Path(folder) / f'{checkpoint_stem(network)}_log.csv'
+
+
 def newest(
     folder: Union[str, pathlib.Path], network: Network
 ) -> tuple[int, Optional[pathlib.Path]]:
-    """Return (epoch, path) of the network's last complete checkpoint in `folder`, or (0, None)."""
+    """Return (epoch, path) of the network's last complete checkpoint in `folder`, or (0, None).
+
+    Of an epoch's two files it is the minidb.
+    """
     stem = checkpoint_stem(network)
     pattern = re.compile(re.escape(stem) + EPOCH.pattern)
     found = {
         int(match.group(1)): path
-        for path in pathlib.Path(folder).glob(f'{stem}_*.mdl')
+        for path in sorted(pathlib.Path(folder).glob(f'{stem}_*'), reverse=True)
         if (match := pattern.fullmatch(path.name))
     }
     return max(found.items(), default=(0, None))
@@ -43,28 +59,47 @@ def epoch_of(path: Union[str, pathlib.Path]) -> Optional[int]:
     return int(match.group(1)) if match else None
 
 
-def restore(path: Union[str, pathlib.Path], net: Any) -> int:
-    """Give a net everything that its `save` wrote; returns the iterations done.
+def save_beside(path: pathlib.Path, state: TrainingState, card: Mapping[str, str]) -> None:
+    """Write a checkpoint as a .safetensors file beside the minidb at `path`.
 
+    Args:
+        card: {key: text}, what the file says of itself.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    save_checkpoint(path.with_suffix(SAFETENSORS), **vars(state), card=card)
+
+
+def read(path: Union[str, pathlib.Path], network: Network) -> TrainingState:
+    """Return everything that a Trainer's `save` or save_beside wrote.
 
     Raises:
         InputError: a file that is no checkpoint of this network.
     """
-    blobs = read_minidb(path)
-    needed = [*net.parameter_names, *net.momentum_names, ITERATION]
-    missing = [name for name in needed if name not in blobs]
+    is_tensors = pathlib.Path(path).suffix == SAFETENSORS
+    blobs = safetensors_file.read(path).arrays if is_tensors else read_minidb(path)
+    traced = graph.trace(network)
+    shapes = {
+        **traced.parameters,
+        **{name + MOMENTUM_SUFFIX: traced.parameters[name] for name in traced.trained},
+    }
+    missing = [name for name in (*shapes, ITERATION) if name not in blobs]
     if missing:
         raise InputError(f'{path} is no checkpoint to continue from: it lacks {missing[0]}')
-    others = sorted(set(blobs) - set(needed))
+    others = sorted(set(blobs) - {*shapes, ITERATION})
     if others:
         raise InputError(f'{path} is of another network: it has {others[0]} too')
-    iteration = int(blobs.pop(ITERATION)[0])
-    wanted = {name: blobs[name] for name in needed if name in blobs}
-    for name, array in net.get(wanted).items():
-        if array.shape != wanted[name].shape:
+    for name, shape in shapes.items():
+        if blobs[name].shape != shape:
             raise InputError(
-                f'{path} is of another network: {name} is {wanted[name].shape}, not {array.shape}'
+                f'{path} is of another network: {name} is {blobs[name].shape}, not {shape}'
             )
-    net.set(wanted)
-    log.info('continuing from %s, after %d iterations', path, iteration)
-    return iteration
+    if blobs[ITERATION].size != 1:
+        raise InputError(f'{path} is no checkpoint to continue from: {ITERATION} is not one number')
+    arrays = {name: np.asarray(blobs[name], np.float32) for name in shapes}
+    return TrainingState(
+        {name: arrays[name] for name in traced.parameters},
+        {name: arrays[name + MOMENTUM_SUFFIX] for name in traced.trained},
+        int(blobs[ITERATION].item()),
+    )

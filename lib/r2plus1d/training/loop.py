@@ -6,10 +6,12 @@ import logging
 import math
 import pathlib
 import time
-from typing import Any, Callable, Optional
+from collections.abc import Mapping
+from typing import Callable, Optional
 
 import numpy as np
 
+from r2plus1d.backends.base import Trainer
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import complete_file
 from r2plus1d.results.failures import FailureList
@@ -18,13 +20,14 @@ from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training import checkpoints
 from r2plus1d.training.schedule import Schedule
 
-Test = Callable[[dict[str, np.ndarray]], tuple[float, float, float]]
+Test = Callable[[Mapping[str, np.ndarray]], tuple[float, float, float]]
 
 log = logging.getLogger(__name__)
 
 LOG_COLUMNS = (
     'epoch', 'iterations', 'learning_rate', 'train_loss', 'train_accuracy',
     'test_clip', 'test_top1', 'test_topk', 'seconds', 'clips_per_second', 'network_share',
+    'waiting_share', 'gradient_norm',
 )  # fmt: skip
 
 
@@ -37,12 +40,15 @@ class LoopSettings:
         max_loss: training stops with an error above it, or at NaN.
         max_failures: training stops with an error when more records fail in an epoch.
         display_iter: iterations between two lines of progress in a log.
+        safetensors_card: what each checkpoint says of itself as a .safetensors file, {key: text},
+            see weights.card; None for no such files.
     """
 
     folder: pathlib.Path
     max_loss: float = 1e4
     max_failures: int = 0
     display_iter: int = 10
+    safetensors_card: Optional[Mapping[str, str]] = None
 
 
 @dataclasses.dataclass
@@ -54,9 +60,13 @@ class EpochTotals:
     iterations: int = 0
     failed: int = 0
     network_seconds: float = 0.0
+    waiting_seconds: float = 0.0
+    gradient_norm: float = 0.0
+    parts: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f'loss: {self.mean_loss:.4f}, accuracy: {self.mean_accuracy:.4f}'
+        failed = f', failed: {self.failed}' if self.failed else ''
+        return f'loss: {self.mean_loss:.4f}, accuracy: {self.mean_accuracy:.4f}{failed}'
 
     @property
     def mean_loss(self) -> float:
@@ -68,7 +78,7 @@ class EpochTotals:
 
 
 def train(
-    net: Any,
+    trainer: Trainer,
     data: TrainingData,
     schedule: Schedule,
     settings: LoopSettings,
@@ -81,85 +91,118 @@ def train(
     The first of several machines writes checkpoints and the log, and tests.
 
     Args:
-        net: TrainingNet.
-        data: TrainingData.
-        schedule: Schedule.
         test: from {blob: array} to (clip, top-1, top-k accuracy), called after each epoch; or None.
 
     Raises:
         InputError: a diverging loss, or too many failed records; says which checkpoint is good.
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    stem, shard = checkpoints.checkpoint_stem(net.network), data.shard
+    shard = data.shard
     writes = shard.index == 0
-    log_path = settings.folder / f'{stem}_log.csv'
+    log_path = checkpoints.log_path(settings.folder, trainer.network)
     if writes and not _keep_rows(log_path, first_epoch) and first_epoch:
         # The run was killed after the checkpoint and before the row.
-        _append(log_path, _log_row(first_epoch, None, _tested(net, test), 0.0, schedule))
+        _append(log_path, _log_row(first_epoch, None, _tested(trainer, test), 0.0, schedule))
     machine = f'_{shard.index}' if shard.count > 1 else ''
     with FailureList(settings.folder / f'failures{machine}.csv') as failures:
         for epoch in range(first_epoch, schedule.num_epochs):
             began = time.perf_counter()
-            totals = _epoch(net, data, schedule, settings, epoch, failures)
+            totals = _epoch(trainer, data, schedule, settings, epoch, failures)
             seconds = time.perf_counter() - began
+            if failures.count:
+                log.warning('failed so far: %d, listed in %s', failures.count, failures.path)
             if not writes:
                 continue
-            _require_finite(net, settings, epoch + 1)
-            path = checkpoints.checkpoint_path(settings.folder, net.network, epoch + 1)
-            net.save(path, (epoch + 1) * schedule.iterations)
-            shares = _tested(net, test)
+            _require_finite(trainer, settings, epoch + 1)
+            path = checkpoints.checkpoint_path(settings.folder, trainer.network, epoch + 1)
+            trainer.save(path)
+            if settings.safetensors_card is not None:
+                checkpoints.save_beside(path, trainer.state(), settings.safetensors_card)
+            shares = _tested(trainer, test)
             _append(log_path, _log_row(epoch + 1, totals, shares, seconds, schedule))
             described = _described(totals, shares)
             log.info('epoch %d of %d: %s -> %s', epoch + 1, schedule.num_epochs, described, path)
+            log.info('%s', _speed(totals, seconds, schedule))
 
 
-def _tested(net, test):
-    return test(net.get(net.parameter_names)) if test else (math.nan,) * 3
+def _tested(trainer, test):
+    return test(trainer.state().parameters) if test else (math.nan,) * 3
 
 
-def _epoch(net, data, schedule, settings, epoch, failures):
+def _epoch(trainer, data, schedule, settings, epoch, failures):
     first = epoch * schedule.iterations
     totals = EpochTotals()
     title = f'epoch {epoch + 1}'
     clips = schedule.iterations * data.batch_size
     every = settings.display_iter * data.batch_size
     with Progress(clips, unit='clips', every=every, title=title) as progress:
-        for iteration, batch in enumerate(data.batches(first, first + schedule.iterations), first):
-            for sample in batch.failed:
-                failures.add(sample)
-            totals.failed += len(batch.failed)
-            if totals.failed > settings.max_failures:
-                raise InputError(
-                    f'{totals.failed} records failed, {settings.max_failures} may '
-                    f'(max_failures); the last one, {sample.name}: {sample.failure}'
-                )
+        batches = _timed(data.batches(first, first + schedule.iterations), totals)
+        before = dict(trainer.seconds)
+        for iteration, batch in enumerate(batches, first):
+            _note_failures(batch, totals, settings, failures)
             began = time.perf_counter()
-            loss, accuracy = net.step(batch.data, batch.label, schedule.learning_rate(iteration))
+            rate = schedule.learning_rate(iteration)
+            loss, accuracy = trainer.step(batch.data, batch.label, rate)
             totals.network_seconds += time.perf_counter() - began
-            _require_sane(loss, iteration, settings, net)
+            _require_sane(loss, iteration, settings, trainer.network)
             totals.loss += loss
             totals.accuracy += accuracy
+            totals.gradient_norm += trainer.gradient_norm
             totals.iterations += 1
             progress.step(totals, data.batch_size)
+    totals.parts = {name: now - before.get(name, 0.0) for name, now in trainer.seconds.items()}
     return totals
 
 
-def _require_sane(loss, iteration, settings, net):
+def _note_failures(batch, totals, settings, failures):
+    """List the records that failed; the log names the first one of the run, and the list."""
+    if not batch.failed:
+        return
+    is_news = not failures.count
+    for sample in batch.failed:
+        failures.add(sample)
+    totals.failed += len(batch.failed)
+    if totals.failed > settings.max_failures:
+        raise InputError(
+            f'{totals.failed} records failed, {settings.max_failures} may (max_failures), listed '
+            f'in {failures.path}; the last one, {sample.name}: {sample.failure}'
+        )
+    if is_news:
+        log.warning(
+            '%s failed: %s; such records are listed in %s',
+            sample.name, sample.failure, failures.path,
+        )  # fmt: skip
+
+
+def _timed(batches, totals):
+    """Yield the batches; how long they were waited for is added to `totals`."""
+    batches = iter(batches)
+    while True:
+        began = time.perf_counter()
+        batch = next(batches, None)
+        totals.waiting_seconds += time.perf_counter() - began
+        if batch is None:
+            return
+        yield batch
+
+
+def _require_sane(loss, iteration, settings, network):
     if math.isfinite(loss) and loss <= settings.max_loss:
         return
     what = f'the loss is {loss:g} at iteration {iteration}, above {settings.max_loss:g}'
-    raise _divergence(what, settings, net)
+    raise _divergence(what, settings, network)
 
 
-def _require_finite(net, settings, epoch):
+def _require_finite(trainer, settings, epoch):
     """What the last iteration made is in no loss yet."""
-    for name, array in net.get(net.parameter_names).items():
+    for name, array in trainer.state().parameters.items():
         if not np.isfinite(array).all():
-            raise _divergence(f'{name} is not finite after epoch {epoch}', settings, net)
+            what = f'{name} is not finite after epoch {epoch}'
+            raise _divergence(what, settings, trainer.network)
 
 
-def _divergence(what, settings, net):
-    epoch, path = checkpoints.newest(settings.folder, net.network)
+def _divergence(what, settings, network):
+    epoch, path = checkpoints.newest(settings.folder, network)
     good = f'{path} (epoch {epoch}) is the last good checkpoint' if path else 'no checkpoint yet'
     return InputError(f'{what}: training diverges; {good}; try a smaller base_learning_rate')
 
@@ -169,12 +212,26 @@ def _log_row(epoch, totals, shares, seconds, schedule):
     done = epoch * schedule.iterations
     rate = f'{schedule.learning_rate(done - 1):g}'
     if totals is None:
-        trained, speed = (math.nan,) * 2, (math.nan,) * 3
+        trained, speed = (math.nan,) * 2, (math.nan,) * 5
     else:
         trained = (totals.mean_loss, totals.mean_accuracy)
         clips = schedule.iterations * schedule.batch_size
-        speed = (seconds, clips / seconds, totals.network_seconds / seconds)
+        speed = (
+            seconds,
+            clips / seconds,
+            totals.network_seconds / seconds,
+            totals.waiting_seconds / seconds,
+            totals.gradient_norm / max(1, totals.iterations),
+        )
     return [epoch, done, rate, *(f'{figure:.5f}' for figure in (*trained, *shares, *speed))]
+
+
+def _speed(totals, seconds, schedule):
+    """How fast an epoch was, and where its time went."""
+    clips = schedule.iterations * schedule.batch_size
+    parts = {'waiting for data': totals.waiting_seconds, **totals.parts}
+    shares = ', '.join(f'{name} {100 * part / seconds:.0f}%' for name, part in parts.items())
+    return f'{clips / seconds:.2f} clips per second; {shares}'
 
 
 def _described(totals, shares):

@@ -1,12 +1,14 @@
-"""What a net begins with: a checkpoint, weights to fine-tune, or its initial values."""
+"""What a trainer begins with: a checkpoint, weights to fine-tune, or its initial values."""
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 import numpy as np
 
+from r2plus1d.backends.base import Trainer
 from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
@@ -19,46 +21,51 @@ log = logging.getLogger(__name__)
 
 
 def start(
-    net: Any,
+    trainer: Trainer,
     schedule: Schedule,
     *,
     folder: Union[str, pathlib.Path],
     pretrained: Optional[pathlib.Path] = None,
     db_type: Optional[str] = None,
     proceed: bool = True,
+    resume: bool = False,
 ) -> int:
-    """Set what `net` begins with; return the number of epochs that are already done.
+    """Set what `trainer` begins with; return the number of epochs that are already done.
 
     Args:
-        net: TrainingNet.
-        schedule: Schedule.
         folder: of this run's checkpoints.
         pretrained: weights, or a checkpoint `..._N.mdl`, to begin from; None for neither.
         db_type: kind of weight file; None goes by what it begins with.
         proceed: continue from the later of `pretrained`, if it is a checkpoint, and the newest
             one in `folder`; otherwise only take the weights of `pretrained`.
+        resume: continue from the newest one in `folder`, if there is one, without `proceed` too.
 
     Raises:
         InputError: no such file or of another network; checkpoints that would be overwritten; a
             checkpoint that does not fit the schedule.
     """
-    epoch, path = checkpoints.newest(folder, net.network)
+    epoch, path = checkpoints.newest(folder, trainer.network)
     given = pretrained and checkpoints.epoch_of(pretrained) or 0
     if proceed and given > epoch:
         epoch, path = given, pretrained
-    if path and not proceed:
+    if path and not (proceed or resume):
         raise InputError(
-            f'{path} would be overwritten: --is_checkpoint=1 continues from it, another '
+            f'{path} would be overwritten: --resume=1 continues from it, another '
             '--file_store_path starts afresh'
         )
     if path:
-        _require_fit(path, checkpoints.restore(path, net), epoch, schedule)
+        state = checkpoints.read(path, trainer.network)
+        log.info('continuing from %s, after %d iterations', path, state.iteration)
+        _require_fit(path, state.iteration, epoch, schedule)
+        trainer.restore(state)
         return epoch
     if pretrained:
         stored = open_weights(pretrained, db_type)
-        net.set(fine_tune(stored.blobs, net.network, source=str(stored.path)))
+        taken = fine_tune(stored.blobs, trainer.network, source=str(stored.path))
+        state = trainer.state()
+        trainer.restore(dataclasses.replace(state, parameters={**state.parameters, **taken}))
     else:
-        log.info('%s from scratch', net.network.name)
+        log.info('%s from scratch', trainer.network.name)
     return 0
 
 
@@ -78,7 +85,7 @@ def fine_tune(
 
     Args:
         blobs: {name: array} of a weight file.
-        network: models.network.Network.
+        network: the Network.
         source: the file's name.
 
     Returns:

@@ -4,11 +4,14 @@ import contextlib
 import io
 import itertools
 import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Callable, Optional
 
 import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 
 with contextlib.redirect_stdout(io.StringIO()):  # it prints about the operators of its own tests
@@ -38,7 +41,7 @@ class Replicas:
 
     _serial = itertools.count()
 
-    def __init__(self, devices):
+    def __init__(self, devices: Devices) -> None:
         _require_gpus(devices)
         workspace.GlobalInit(['caffe2', f'--caffe2_log_level={CAFFE2_LOG_FATAL_ONLY}'])
         logging.getLogger('data_parallel_model').setLevel(logging.ERROR)
@@ -48,11 +51,11 @@ class Replicas:
         self._options = [core.DeviceOption(kind, i) for i in devices.ids]
         self._workspace = f'replicas_{next(self._serial)}'
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.scopes)
 
     @contextlib.contextmanager
-    def workspace(self):
+    def workspace(self) -> Iterator[None]:
         """Caffe2 has one current workspace; make it these replicas' for a while."""
         previous = workspace.CurrentWorkspace()
         workspace.SwitchWorkspace(self._workspace, True)
@@ -61,7 +64,15 @@ class Replicas:
         finally:
             workspace.SwitchWorkspace(previous)
 
-    def parallelize(self, model, forward, *, update=None, rendezvous=None, net_type=None):
+    def parallelize(
+        self,
+        model: Any,
+        forward: Callable[[Any, float], list[Any]],
+        *,
+        update: Optional[Callable[[Any], None]] = None,
+        rendezvous: Optional[Mapping[str, Any]] = None,
+        net_type: Optional[str] = None,
+    ) -> None:
         """Build `model` on every device.
 
         Args:
@@ -88,19 +99,19 @@ class Replicas:
             _share_buffers(model.net.Proto())
         self._net = model.net
 
-    def set(self, blobs):
+    def set(self, blobs: Mapping[str, np.ndarray]) -> None:
         """Give every device the blobs {name: array}."""
         with self.workspace():
             for scope, option in zip(self.scopes, self._options):
                 for name, array in blobs.items():
                     workspace.FeedBlob(scope + name, array, device_option=option)
 
-    def create(self):
+    def create(self) -> None:
         """Make the net ready to run; its inputs have to be set."""
         with self.workspace():
             workspace.CreateNet(self._net, overwrite=True)
 
-    def run(self, shares):
+    def run(self, shares: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """Run the net on one (data, label) for each device."""
         with self.workspace():
             for scope, option, (data, label) in zip(self.scopes, self._options, shares):
@@ -110,12 +121,12 @@ class Replicas:
                 workspace.FeedBlob(f'{scope}label', label, device_option=option)
             workspace.RunNet(self._net.Proto().name)
 
-    def fetch(self, name, device=0):
+    def fetch(self, name: str, device: int = 0) -> np.ndarray:
         """Return a blob of one device, counted from 0."""
         with self.workspace():
             return workspace.FetchBlob(self.scopes[device] + name)
 
-    def close(self):
+    def close(self) -> None:
         """Free the memory of every blob."""
         with self.workspace():
             workspace.ResetWorkspace()
@@ -132,7 +143,7 @@ def _share_buffers(net):
             op.arg.add(name='shared_buffer', i=1)
 
 
-def has_kernels(devices):
+def has_kernels(devices: Devices) -> bool:
     """Whether this build of Caffe2 can run on these GPUs: CUDA 10.2 ends with Turing (2018)."""
     if not workspace.has_gpu_support:
         return False

@@ -1,6 +1,9 @@
 """The graph of a network as plain data, as Caffe2 has it."""
 
+from typing import Any
+
 from r2plus1d.backends.caffe2.layers import build, new_model
+from r2plus1d.networks.network import Network
 
 # How an operator is computed, not what: they differ between machines, not between networks.
 EXECUTION_ARGUMENTS = {
@@ -11,7 +14,7 @@ EXECUTION_ARGUMENTS = {
 }
 
 
-def schema(network, *, training=False):
+def schema(network: Network, *, training: bool = False) -> dict[str, Any]:
     """Return the graph as plain data, as Caffe2 has it.
 
     Returns:

@@ -1,15 +1,21 @@
 """The fast engine on CPUs: the network as an ONNX graph through OpenVINO."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import openvino
 from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
+from r2plus1d.backends.base import EngineSettings
+from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks import folding
 from r2plus1d.networks.input import RGB_MEAN, RGB_STD
+from r2plus1d.networks.network import Network
 from r2plus1d.weights import onnx_file
-from r2plus1d.weights.onnx_model import require_precision
+from r2plus1d.weights.onnx_model import Source, require_precision
 
 # With int8, of what is not computed in 8 bits
 HINTS = {'fp32': 'f32', 'bf16': 'bf16', 'fp16': 'f16', 'int8': 'f32'}
@@ -23,7 +29,7 @@ class OpenVinoEngine:
     """Runs one network on the CPU.
 
     Args:
-        network: models.network.Network.
+        network: the Network.
         devices: Devices of the kind `cpu`; several are clips that are under way at once.
         outputs: names of the blobs that `run` returns.
         settings: EngineSettings.
@@ -34,7 +40,14 @@ class OpenVinoEngine:
 
     name = 'openvino'
 
-    def __init__(self, network, *, devices, outputs, settings):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        devices: Devices,
+        outputs: Sequence[str],
+        settings: EngineSettings,
+    ) -> None:
         assert devices.kind == 'cpu', devices
         self._core = openvino.Core()
         self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
@@ -44,23 +57,23 @@ class OpenVinoEngine:
             settings.cache.mkdir(parents=True, exist_ok=True)
         self._properties = _properties(settings, len(devices.ids))
         self._streams = len(devices.ids)
-        self._compiled = {}
+        self._requests: dict[Any, list[Any]] = {}  # {dtype of clips: a request a stream}
 
-    def __enter__(self):
+    def __enter__(self) -> 'OpenVinoEngine':
         return self
 
-    def __exit__(self, *exc_info):
-        self._compiled.clear()
+    def __exit__(self, *exc_info: object) -> None:
+        self._requests.clear()
 
-    def load(self, weights):
+    def load(self, weights: Source) -> None:
         """Take parameters {blob: array}, or an OnnxModel."""
         require_precision(weights, self.precision)
         self._serialized = onnx_file.graph_of(
             self.network, weights, self.outputs
         ).SerializeToString()
-        self._compiled.clear()
+        self._requests.clear()
 
-    def run(self, pixels):
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network.
 
         Args:
@@ -69,31 +82,33 @@ class OpenVinoEngine:
         Returns:
             {output: float32 array of N rows}.
         """
-        queue = self._queue(pixels.dtype)
-        results = {}
-        queue.set_callback(lambda request, row: results.__setitem__(row, self._rows(request)))
+        requests = self._requests_for(pixels.dtype)
+        results: list[dict[str, np.ndarray]] = []
+        # By turns, and without calls into Python: OpenVINO's threads end the process at times
+        # when they call while the network is taken down.
         for row in range(len(pixels)):
-            queue.start_async({'data': pixels[row : row + 1]}, row)
-        queue.wait_all()
-        return {
-            name: np.concatenate([results[row][name] for row in range(len(pixels))])
-            for name in self.outputs
-        }
+            if row >= len(requests):
+                results.append(self._taken(requests[row % len(requests)]))
+            requests[row % len(requests)].start_async({'data': pixels[row : row + 1]})
+        for row in range(len(results), len(pixels)):
+            results.append(self._taken(requests[row % len(requests)]))
+        return {name: np.concatenate([rows[name] for rows in results]) for name in self.outputs}
 
-    def _rows(self, request):
-        """Copies: the next clip reuses the request's memory."""
+    def _taken(self, request):
+        """Copies of what a request computes: the next clip reuses its memory."""
+        request.wait()
         return {name: request.get_tensor(name).data.copy() for name in self.outputs}
 
-    def _queue(self, dtype):
-        """A queue of requests for clips of this dtype, made when the first one comes."""
-        if dtype not in self._compiled:
+    def _requests_for(self, dtype):
+        """Requests for clips of this dtype, made when the first one comes."""
+        if dtype not in self._requests:
             model = self._core.read_model(self._serialized, b'')
             model.reshape({'data': [CLIPS_A_RUN, *self.network.data_shape]})
             if dtype == np.uint8:
                 model = _taking_bytes(model)
             compiled = self._core.compile_model(model, 'CPU', self._properties)
-            self._compiled[dtype] = openvino.AsyncInferQueue(compiled, self._streams)
-        return self._compiled[dtype]
+            self._requests[dtype] = [compiled.create_infer_request() for _ in range(self._streams)]
+        return self._requests[dtype]
 
 
 def _properties(settings, streams):

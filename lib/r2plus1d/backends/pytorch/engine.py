@@ -1,17 +1,21 @@
 """PyTorch 2 as an engine, on CPUs and on today's GPUs, without Caffe2."""
 
 import contextlib
+from collections.abc import Generator, Iterable, Sequence
+from typing import Optional
 
 import numpy as np
 
 from r2plus1d.backends import choose
+from r2plus1d.backends.base import EngineSettings
+from r2plus1d.backends.pytorch import chunks
+from r2plus1d.devices import Devices
 from r2plus1d.networks import folding
-from r2plus1d.weights.onnx_model import plan_of, require_precision
+from r2plus1d.networks.network import Network
+from r2plus1d.weights.onnx_model import Source, plan_of, require_precision
 
-AHEAD = 3  # chunks on their way through one device: one is computed, one copied to it, one waits
 
-
-def require():
+def require() -> None:
     """Raise InputError unless PyTorch 2 is installed."""
     choose.require('torch')
 
@@ -19,20 +23,22 @@ def require():
 class TorchEngine:
     """Runs one network in PyTorch, the same parameters on each device, clips dealt out to them.
 
-    One device works in this process, each of several in one of its own. Clips are computed in
-    chunks of a fixed number, and chunk k always goes to device k modulo their number.
+    A single CPU works in this process; each GPU and each of several replicas has one of its own.
+    Clips are computed in chunks of a fixed number, and chunk k of a run goes to device k modulo
+    their number.
 
     On a CPU a clip's rows are the same bits whatever clips come with it. Over replicas they are
     too in bf16; in fp32 the convolutions' sums depend on how many threads each replica has, in
-    the last bits, as they do on GPUs on the kernels that cuDNN finds fastest.
+    the last bits, as they do on GPUs on the kernels that cuDNN finds fastest. With `deterministic`
+    a GPU takes the same kernels in each run.
 
     Args:
-        network: models.network.Network.
+        network: the Network.
         devices: Devices. CPU replicas divide the threads among them.
         outputs: names of the blobs that `run` returns; their first dimension is the batch.
-        settings: EngineSettings. Its precision is `fp32` (without TF32), `bf16` or `fp16` (GPUs
-            only); the last layers are computed in float32 in each case. Its threads are those of
-            all replicas together.
+        settings: EngineSettings. Its precision is `fp32` (without TF32), `bf16`, or on GPUs `tf32`
+            or `fp16`; the last layers are computed in float32 in each case. Its threads are those
+            of all replicas together.
 
     Raises:
         InputError: PyTorch is missing or too old, a GPU that it does not see, a precision that the
@@ -41,30 +47,32 @@ class TorchEngine:
 
     name = 'torch'
 
-    def __init__(self, network, *, devices, outputs, settings):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        devices: Devices,
+        outputs: Sequence[str],
+        settings: EngineSettings,
+    ) -> None:
         require()
         from r2plus1d.backends.pytorch import device, worker
 
         self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
         folding.require_blobs(network, self.outputs)
-        device.require(devices, settings.precision)
+        device.require_known(settings.precision)
+        if devices.kind == 'cpu':  # a GPU is checked in its own process
+            device.require(devices, settings.precision)
         self._chunk = device.clips_a_run(network, devices.kind)
-        self._devices = worker.open_devices(
-            network,
-            devices,
-            precision=settings.precision,
-            clips=self._chunk,
-            ahead=AHEAD,
-            threads=settings.threads,
-        )
+        self._devices = worker.open_devices(network, devices, settings=settings, clips=self._chunk)
 
-    def __enter__(self):
+    def __enter__(self) -> 'TorchEngine':
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def load(self, weights):
+    def load(self, weights: Source) -> None:
         """Give every device the weights.
 
         Args:
@@ -83,7 +91,7 @@ class TorchEngine:
             for device in self._devices:
                 device.wait()
 
-    def run(self, pixels):
+    def run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network.
 
         Args:
@@ -96,26 +104,34 @@ class TorchEngine:
         Raises:
             BackendError: a device without enough memory, a process that ended.
         """
-        assert self._devices, 'closed'
-        chunks = [pixels[i : i + self._chunk] for i in range(0, len(pixels), self._chunk)]
-        count, parts = len(self._devices), []
-        with self._closed_on_failure():
-            for k, chunk in enumerate(chunks):
-                device = self._devices[k % count]
-                if k >= AHEAD * count:
-                    parts.append(device.collect())
-                device.submit(chunk)
-            for k in range(len(parts), len(chunks)):
-                parts.append(self._devices[k % count].collect())
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+        (rows,) = self.run_each([pixels])
+        assert rows is not None
+        return rows
 
-    def close(self):
+    def run_each(
+        self, batches: Iterable[Optional[np.ndarray]]
+    ) -> Generator[Optional[dict[str, np.ndarray]], None, None]:
+        """Yield what `run` returns for each batch, and None for each None, in order.
+
+        The devices work on the next batches while the rows of one are used, and a chunk that a
+        batch does not fill is filled up with clips of the next one.
+
+        Raises:
+            BackendError: as `run`. What reading `batches` raises comes after the rows of the
+                batches before it.
+        """
+        assert self._devices, 'closed'
+        with self._closed_on_failure():
+            for rows in chunks.run_batches(self._devices, batches, size=self._chunk):
+                yield rows and {name: rows[name] for name in self.outputs}
+
+    def close(self) -> None:
         """End the processes and free the memory; the engine cannot be used any more."""
         while self._devices:
             self._devices.pop().close()
 
     @property
-    def processes(self):
+    def processes(self) -> list[int]:
         """Ids of the processes of several devices."""
         return [device.pid for device in self._devices if device.pid]
 
@@ -124,6 +140,8 @@ class TorchEngine:
         """After a failure or Ctrl-C nobody knows what is still on its way."""
         try:
             yield
+        except GeneratorExit:  # run_each has collected what was on its way
+            raise
         except BaseException:
             self.close()
             raise

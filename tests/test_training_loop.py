@@ -1,0 +1,220 @@
+"""The training loop with a trainer of no framework: what it asks of one, and what it writes."""
+
+import csv
+import dataclasses
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from r2plus1d.backends import choose
+from r2plus1d.backends.base import TrainerSettings, TrainingState
+from r2plus1d.devices import Devices, Shard
+from r2plus1d.errors import InputError
+from r2plus1d.networks import graph
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.network import Network
+from r2plus1d.sources.sample import Sample
+from r2plus1d.sources.shuffled import Batch
+from r2plus1d.training import checkpoints
+from r2plus1d.training.loop import LoopSettings, train
+from r2plus1d.training.schedule import Schedule
+from r2plus1d.training.start import start
+from r2plus1d.weights.files import read_minidb, save_minidb, save_pickle
+from r2plus1d.weights.match import ITERATION, MOMENTUM_SUFFIX
+
+NETWORK = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
+SCHEDULE = Schedule(batch_size=2, epoch_size=6, num_epochs=2, base_learning_rate=0.5)
+
+
+class PlainTrainer:
+    """Adds the learning rate to every trained parameter in each step."""
+
+    name, gradient_norm = 'plain', 2.5
+
+    def __init__(self, network=NETWORK, loss=1.5):
+        self.network, self.loss, self.rates, self.seconds = network, loss, [], {}
+        parameters = random_parameters(network, 0)
+        trained = graph.trace(network).trained
+        momenta = {name: np.zeros_like(parameters[name]) for name in trained}
+        self._state = TrainingState(parameters, momenta, 0)
+
+    def step(self, data, label, learning_rate):
+        assert (len(data), len(label)) == (2, 2)
+        self.rates.append(learning_rate)
+        self.seconds['forward'] = self.seconds.get('forward', 0.0) + 1.0
+        state = self._state
+        for name in state.momenta:
+            state.parameters[name] += np.float32(learning_rate)
+        self._state = TrainingState(state.parameters, state.momenta, state.iteration + 1)
+        return self.loss, 0.25
+
+    def state(self):
+        return self._state
+
+    def restore(self, state):
+        self._state = state
+
+    def save(self, path):
+        momenta = {name + MOMENTUM_SUFFIX: array for name, array in self._state.momenta.items()}
+        count = np.array([self._state.iteration], np.int64)
+        save_minidb(path, {**self._state.parameters, **momenta, ITERATION: count})
+
+
+class PlainData:
+    batch_size, shard = 2, Shard()
+
+    def batches(self, first, last):
+        for _ in range(first, last):
+            yield Batch(np.zeros((2, *NETWORK.data_shape), np.float32), np.zeros(2, np.int32), ())
+
+
+def run(trainer, folder, *, num_epochs=2, test=None, **begin):
+    schedule = Schedule(batch_size=2, epoch_size=6, num_epochs=num_epochs, base_learning_rate=0.5)
+    first = start(trainer, schedule, folder=folder, **begin)
+    train(trainer, PlainData(), schedule, LoopSettings(folder), first_epoch=first, test=test)
+
+
+def test_a_trainer_of_no_framework_is_all_that_the_loop_needs(tmp_path):
+    tested = []
+
+    def test(parameters):
+        tested.append(float(parameters['last_out_L5_b'][0]))
+        return 0.125, 0.5, 0.75
+
+    trainer = PlainTrainer()
+    run(trainer, tmp_path, test=test)
+    assert trainer.rates == [0.5] * 6
+    assert tested == [1.5, 3.0]
+    state = checkpoints.read(checkpoints.checkpoint_path(tmp_path, NETWORK, 1), NETWORK)
+    assert state.iteration == 3
+    assert state.parameters['last_out_L5_b'].tolist() == [1.5] * 5
+    with checkpoints.log_path(tmp_path, NETWORK).open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [(row['epoch'], row['iterations'], row['test_top1']) for row in rows] == [
+        ('1', '3', '0.50000'), ('2', '6', '0.50000'),
+    ]  # fmt: skip
+
+
+def test_the_log_says_how_fast_and_where_the_time_goes(tmp_path, caplog):
+    caplog.set_level('INFO')
+    run(PlainTrainer(), tmp_path)
+    with checkpoints.log_path(tmp_path, NETWORK).open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row['gradient_norm']) for row in rows] == [2.5, 2.5]
+    for row in rows:
+        assert 0 < float(row['waiting_share']) < 1
+        assert float(row['waiting_share']) + float(row['network_share']) <= 1.00001
+    lines = re.findall(
+        r'([\d.]+) clips per second; waiting for data \d+%, forward \d+%', caplog.text
+    )
+    assert len(lines) == 2
+
+
+class FailingData(PlainData):
+    """One record fails in the first batch of each epoch, and two in the second."""
+
+    def batches(self, first, last):
+        for iteration, batch in enumerate(super().batches(first, last)):
+            count = iteration + 1 if iteration < 2 else 0
+            failed = tuple(Sample(i, str(i), failure='bad') for i in range(count))
+            yield dataclasses.replace(batch, failed=failed)
+
+
+def test_the_log_says_how_many_records_failed_and_where_they_are_listed(tmp_path, caplog):
+    caplog.set_level('INFO')
+    settings = LoopSettings(tmp_path, max_failures=3, display_iter=1)
+    schedule = Schedule(batch_size=2, epoch_size=6, num_epochs=2, base_learning_rate=0.5)
+    train(PlainTrainer(), FailingData(), schedule, settings, first_epoch=0)
+    path = tmp_path / 'failures.csv'
+    said = [record.getMessage() for record in caplog.records if record.levelname == 'WARNING']
+    assert said == [
+        f'record 0 failed: bad; such records are listed in {path}',
+        f'failed so far: 3, listed in {path}',
+        f'failed so far: 6, listed in {path}',
+    ]
+    assert len(path.read_text().splitlines()) == 7
+    assert 'epoch 1: 2 of 6 clips, loss: 1.5000, accuracy: 0.2500, failed: 1, ' in caplog.text
+    assert 'epoch 2 of 2: loss: 1.5000, accuracy: 0.2500, failed: 3 -> ' in caplog.text
+
+
+def test_nothing_is_said_of_failures_where_there_are_none(tmp_path, caplog):
+    caplog.set_level('INFO')
+    run(PlainTrainer(), tmp_path)
+    assert 'failed' not in caplog.text
+
+
+def test_too_many_failures_end_the_run_with_the_list(tmp_path, caplog):
+    settings = LoopSettings(tmp_path, max_failures=2)
+    listed = re.escape(str(tmp_path / 'failures.csv'))
+    said = rf'3 records failed, 2 may \(max_failures\), listed in {listed}; the last one, record 1'
+    with pytest.raises(InputError, match=said):
+        train(PlainTrainer(), FailingData(), SCHEDULE, settings, first_epoch=0)
+
+
+def test_it_continues_from_the_checkpoint(tmp_path):
+    run(PlainTrainer(), tmp_path, num_epochs=1)
+    again = PlainTrainer()
+    run(again, tmp_path, num_epochs=3)
+    assert len(again.rates) == 6
+    assert again.state().iteration == 9
+    assert again.state().parameters['last_out_L5_b'].tolist() == [4.5] * 5
+
+
+def test_weights_to_begin_from_keep_what_the_trainer_has_for_the_rest(tmp_path):
+    other = Network('r2d', 10, clip_length=8, num_labels=9, width=0.0625)
+    save_pickle(tmp_path / 'w.pkl', random_parameters(other, 7))
+    trainer, fresh = PlainTrainer(), random_parameters(NETWORK, 0)
+    given = tmp_path / 'w.pkl'
+    assert start(trainer, SCHEDULE, folder=tmp_path, pretrained=given, proceed=False) == 0
+    parameters = trainer.state().parameters
+    assert set(parameters) == set(fresh)
+    np.testing.assert_array_equal(parameters['last_out_L5_w'], fresh['last_out_L5_w'])
+    np.testing.assert_array_equal(parameters['conv1_w'], random_parameters(other, 7)['conv1_w'])
+
+
+@pytest.mark.parametrize('loss', [float('nan'), 1e5])
+def test_divergence_is_one_line(tmp_path, loss):
+    with pytest.raises(InputError, match='training diverges; no checkpoint yet'):
+        run(PlainTrainer(loss=loss), tmp_path)
+    trainer = PlainTrainer()
+    trainer.state().parameters['conv1_w'][0] = np.inf
+    with pytest.raises(InputError, match='conv1_w is not finite after epoch 1'):
+        run(trainer, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'conv1_w_momentum': None}, 'no checkpoint to continue from: it lacks conv1_w_momentum'),
+        ({ITERATION: None}, 'no checkpoint to continue from: it lacks training_iteration'),
+        ({'more': np.zeros(2, np.float32)}, 'of another network: it has more too'),
+        ({'conv1_w': np.zeros(2, np.float32)}, r'conv1_w is \(2,\), not \(4, 3, 8, 7, 7\)'),
+        ({ITERATION: np.zeros(2, np.int64)}, 'training_iteration is not one number'),
+    ],
+)
+def test_what_is_no_checkpoint_of_the_network(tmp_path, change, message):
+    path = tmp_path / 'x_1.mdl'
+    PlainTrainer().save(path)
+    blobs = {**read_minidb(path), **change}
+    save_minidb(path, {name: array for name, array in blobs.items() if array is not None})
+    with pytest.raises(InputError, match=message):
+        checkpoints.read(path, NETWORK)
+
+
+def test_the_loop_imports_no_framework():
+    code = (
+        'import sys, r2plus1d.training.loop, r2plus1d.training.start, r2plus1d.training.testing;'
+        'sys.exit(", ".join({"caffe2", "torch", "openvino"} & set(sys.modules)) or 0)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '')
+
+
+@pytest.mark.parametrize('name', ['openvino', 'theano'])
+def test_a_backend_without_a_trainer_is_refused(name):
+    settings = TrainerSettings(trainer=name)
+    with pytest.raises(InputError, match=f'trainer is {name}; known: auto, caffe2, torch'):
+        choose.open_trainer(NETWORK, devices=Devices(), settings=settings)
