@@ -1,4 +1,4 @@
-r"""Clip and video accuracy of the feature files in a folder, over any number of clips a video.
+r"""Clip and video accuracy of the feature files in a folder, over any number of clips per video.
 
 Example:
     .venv/bin/python tools/dense_prediction_aggregation.py \
@@ -11,8 +11,16 @@ import _start  # noqa: F401
 
 import pathlib
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
+from r2plus1d.cli.report_output import (
+    REPORT,
+    VIDEOS,
+    describe_features,
+    require_report,
+    save_report,
+    tally_of,
+)
 from r2plus1d.evaluation.predictions import require_names, write_predictions
 from r2plus1d.evaluation.video_sums import VideoSums
 from r2plus1d.features import read
@@ -29,13 +37,14 @@ AGGREGATION = {
     'max_clip': (flag_types.integer(0), 0, 'clips of a video in its sum, the first met; 0: all'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
     'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
-    'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
+    'labels': (pathlib.Path, None, f'{flags.LABELS}; for the output and the report'),
 }
 
 
 def main():
-    args = flags.parse(__doc__, AGGREGATION)
+    args = command_line.parse(__doc__, AGGREGATION, REPORT, VIDEOS)
     require_place(args.output)
+    require_report(args.report, args.output)
     require_names(args.labels)
     paths = read.find(args.input_dir)
     sums = VideoSums()
@@ -43,9 +52,14 @@ def main():
         add(sums, path, args)
     print(f'Accuracy: {accuracy(sums, args)}')
     print(f'videos: {len(sums)}, clips: {sums.clips}, files: {len(paths)}')
+    names = read_class_names(args.labels, sums.num_labels)
     if args.output:
-        names = read_class_names(args.labels, sums.num_labels)
         write_predictions(args.output, sums.scores(), top_k=args.top_k, class_names=names)
+    if args.report:
+        save_report(
+            args, tally_of(args, sums.scores()), class_names=names, failures_known=False,
+            title=f'Clips of {args.input_dir}', details=describe_features(paths),
+        )  # fmt: skip
 
 
 def add(sums, path, args):

@@ -13,8 +13,16 @@ import _start  # noqa: F401
 import logging
 import pathlib
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
+from r2plus1d.cli.report_output import (
+    REPORT,
+    VIDEOS,
+    describe_features,
+    require_report,
+    save_report,
+    tally_of,
+)
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import fusion
 from r2plus1d.evaluation.predictions import require_names, write_predictions
@@ -36,15 +44,16 @@ FUSION = {
     'plot': (pathlib.Path, None, 'PNG of the accuracies over several alphas'),
     'output': (pathlib.Path, None, 'CSV of predictions, one row a video, of the best alpha'),
     'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
-    'labels': (pathlib.Path, None, 'class names, one a line, for the output'),
+    'labels': (pathlib.Path, None, f'{flags.LABELS}; for the output and the report'),
 }
 
 
 def main():
-    args = flags.parse(__doc__, FUSION)
+    args = command_line.parse(__doc__, FUSION, REPORT, VIDEOS)
     folders = args.input_dir1, args.input_dir2
     require_place(args.output)
     require_place(args.plot)
+    require_report(args.report, args.output)
     require_names(args.labels)
     if args.plot and args.plot.suffix != '.png':
         raise InputError(f'plot is {args.plot}; its name has to end in .png')
@@ -56,10 +65,17 @@ def main():
     sides = fusion.match(*[summed(numbered.values()) for numbered in files], folders)
     report_videos(sides, folders)
     best = report_accuracies(sides, args)
+    names = read_class_names(args.labels, sides.first['sums'].shape[1])
     if args.output:
-        names = read_class_names(args.labels, sides.first['sums'].shape[1])
         write_predictions(args.output, sides.fuse(best), top_k=args.top_k, class_names=names)
         log.info('%s has the predictions of alpha %g', args.output, best)
+    if args.report:
+        paths = [path for numbered in files for path in numbered.values()]
+        save_report(
+            args, tally_of(args, sides.fuse(best)), class_names=names, failures_known=False,
+            title=f'{folders[0]} and {folders[1]}, alpha {best:g}',
+            details=describe_features(paths),
+        )  # fmt: skip
 
 
 def summed(paths):

@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
-from typing import Any, Optional, Union
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, Optional, Protocol, Union
 
 from r2plus1d.errors import InputError
+from r2plus1d.evaluation.journal import Scored
 from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, VideoScore, score_video
-from r2plus1d.inference.prediction import predict
+from r2plus1d.inference.prediction import predict_batches
 from r2plus1d.results.complete import complete_csv, require_place
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
@@ -75,41 +77,108 @@ class Result:
         return self.score.videos
 
 
-def evaluate(reader: SampleSource, engine: Any, settings: EvaluationSettings) -> Result:
+class KnownScores(Protocol):
+    """Scores of records that are known before a run, and kept during it: a ScoreJournal."""
+
+    done: int
+
+    def scored(self) -> Iterator[Scored]: ...
+
+    def add(self, batch: Sequence[Scored]) -> None: ...
+
+    def remove(self) -> None: ...
+
+
+def evaluate(
+    reader: SampleSource,
+    engine: Any,
+    settings: EvaluationSettings,
+    *,
+    journal: Optional[KnownScores] = None,
+    each: Optional[Callable[[Sample, Optional[VideoScore]], Any]] = None,
+    report: Callable[[Result], Any] = lambda result: None,
+) -> Result:
     """Score every record of `reader` and return the Result.
 
     Ctrl-C ends it with what there is so far; what was written stays under PATH.partial.
+
+    Args:
+        journal: what an earlier run has done is taken from it, and all that is done is added to it.
+            It is removed when the output is complete.
+        each: is given every record once, those of the journal included, with its score or None.
+        report: is given the Result once it is known, before the output gets its name and before
+            what is being decoded has ended, which may take long or fail. An OSError of it is
+            raised once the output is complete.
     """
-    multi_label = reader.needs.multi_label
-    result = Result(
-        len(reader), MeanAveragePrecision() if multi_label else Accuracy(settings.top_k)
-    )
+    is_multi_label = reader.needs.multi_label
+    score = MeanAveragePrecision() if is_multi_label else Accuracy(settings.top_k)
+    result, unreported = Result(len(reader), score), None
     with contextlib.suppress(_Ended), contextlib.ExitStack() as stack:
+        batches = _batches(reader, engine, settings, journal)
+        stack.callback(batches.close)  # the last thing done: it waits for the decoders
         failures = stack.enter_context(FailureList(settings.failures))
         write = stack.enter_context(complete_csv(settings.output, header(settings, reader)))
-        every = settings.display_iter * settings.batch_size
-        progress = stack.enter_context(Progress(len(reader), unit='videos', every=every))
+        _gather(batches, journal, result, settings, failures, write, each)
+        _require_every_record(result)
         try:
-            for sample, outputs in predict(reader, engine, batch_size=settings.batch_size):
-                if outputs is None:
-                    _fail(sample, failures, result, settings)
-                else:
-                    probabilities = outputs[engine.network.prediction]
-                    score = score_video(
-                        probabilities, sample.labels, aggregation=settings.aggregation
-                    )
-                    write(row(sample, score, settings))
-                    result.score.add(score)
-                progress.step('' if multi_label else result.score)
-        except KeyboardInterrupt:
-            result.ended = 'interrupted'
-            raise _Ended from None
-    _require_every_record(result)
+            report(result)
+        except OSError as error:
+            unreported = error
+        if result.ended:
+            raise _Ended
+    if journal and not result.ended:
+        journal.remove()
+    if unreported:
+        raise unreported
     return result
 
 
 class _Ended(Exception):
     """Leaves the run early, so that the output keeps its partial name."""
+
+
+def _gather(batches, journal, result, settings, failures, write, each):
+    """Add up what the journal has and then what the batches bring, until something ends it."""
+    done, every = journal.done if journal else 0, settings.display_iter * settings.batch_size
+    known = journal.scored() if journal else ()
+    try:
+        with Progress(result.records, unit='videos', every=every, done=done) as progress:
+            for number, (sample, score) in enumerate(itertools.chain(known, batches)):
+                if each:
+                    each(sample, score)
+                if score is None:
+                    _fail(sample, failures, result, settings)
+                else:
+                    write(row(sample, score, settings))
+                    result.score.add(score)
+                if number >= done:
+                    progress.step(result.score if isinstance(result.score, Accuracy) else '')
+    except KeyboardInterrupt:
+        result.ended = 'interrupted'
+    except _Ended:
+        pass  # the result says why
+
+
+def _batches(reader, engine, settings, journal):
+    """Yield (Sample, VideoScore or None) of the records that are not in the journal."""
+    done = journal.done if journal else 0
+    samples = reader.samples(done) if done else reader
+    with contextlib.closing(
+        predict_batches(samples, engine, batch_size=settings.batch_size)
+    ) as batches:
+        for batch in batches:
+            scored = [(sample, _score(sample, out, engine, settings)) for sample, out in batch]
+            is_last = settings.stop_at_failure and scored[0][1] is None  # it is tried again
+            if journal and not is_last:
+                journal.add(scored)
+            yield from scored
+
+
+def _score(sample, outputs, engine, settings):
+    if outputs is None:
+        return None
+    probabilities = outputs[engine.network.prediction]
+    return score_video(probabilities, sample.labels, aggregation=settings.aggregation)
 
 
 def _fail(sample, failures, result, settings):

@@ -10,6 +10,8 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.metrics import rank
 from r2plus1d.results.complete import complete_csv
+from r2plus1d.results.given_file import require_given
+from r2plus1d.results.known_classes import COUNTS, is_known
 
 TOP_K = 5  # of the second accuracy
 
@@ -66,6 +68,13 @@ def write_predictions(
 
 
 def require_names(path: Optional[pathlib.Path]) -> None:
-    """Raise InputError unless there is a file of class names at `path`, or `path` is None."""
-    if path is not None and not path.is_file():
-        raise InputError(f'labels is {path}, which is no file; class names, one a line')
+    """Raise InputError unless `path` is a file or a known list of class names, or None."""
+    if path is None or is_known(path):
+        return
+    try:
+        require_given(path)
+    except FileNotFoundError:
+        known = ', '.join(COUNTS)
+        raise InputError(
+            f'labels is {path}, which is no file; class names, one a line, or one of {known}'
+        ) from None

@@ -1,23 +1,27 @@
 """Blobs of every clip, into a Store: every record gets its rows or a reason for having none."""
 
+import collections
 import contextlib
 import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.per_video import VideoFolder
 from r2plus1d.features.store import Entry, Store
+from r2plus1d.inference.streaming import run_each
 from r2plus1d.networks import cost
 from r2plus1d.networks.network import Network
 from r2plus1d.results.progress import Progress
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import VideoFiles
-from r2plus1d.sources.sample import label_rows
+from r2plus1d.sources.part import SourcePart
+from r2plus1d.sources.sample import Sample, label_rows
 from r2plus1d.video.clip import Work, normalize
 
 log = logging.getLogger(__name__)
@@ -73,17 +77,17 @@ class ExtractionSettings:
 
 
 def extract(
-    source: Union[DatabaseSource, VideoFiles],
+    source: Union[DatabaseSource, VideoFiles, SourcePart],
     engine: Any,
-    store: Store,
+    store: Union[Store, VideoFolder],
     settings: ExtractionSettings,
 ) -> Work:
     """Fill `store` with the records that it lacks; return the Work of decoding them.
 
     Args:
-        source: DatabaseSource or VideoFiles.
+        source: DatabaseSource or VideoFiles, or a part of one.
         engine: has `outputs` and `run(pixels)`; None if only INPUTS are asked for.
-        store: Store.
+        store: Store, or a VideoFolder.
         settings: ExtractionSettings.
 
     Raises:
@@ -91,16 +95,18 @@ def extract(
     """
     work, failed = Work(), 0
     batch = settings.batch_size
+    under_way = collections.deque[_Batch]()
     every = settings.display_iter * batch
     with (
         contextlib.closing(
             source.samples(store.done, threads=settings.threads, batch=batch)
         ) as samples,
         Progress(len(source), unit='clips', every=every, done=store.done) as progress,
+        contextlib.closing(run_each(engine, _pixels(samples, batch, under_way, engine))) as each,
     ):
-        while held := list(itertools.islice(samples, batch)):
-            good = [sample for sample in held if sample.failure is None]
-            arrays = _arrays(good, source, engine, store.columns) if good else {}
+        for outputs in each:
+            held, good, pixels = under_way.popleft()
+            arrays = _arrays(good, pixels, source, outputs or {}, store.columns) if good else {}
             right = _rows_right(good, arrays) if good and settings.sanity_check else {}
             store.add([_entry(sample, right.get(sample.index)) for sample in held], arrays)
             for sample in held:
@@ -116,11 +122,26 @@ def extract(
     return work
 
 
-def _arrays(samples, source, engine, columns):
+class _Batch(NamedTuple):
+    """Samples, the good ones among them and their clips."""
+
+    held: list[Sample]
+    good: list[Sample]
+    pixels: Optional[np.ndarray]
+
+
+def _pixels(samples, size, under_way, engine):
+    """Yield what the engine is to run for each batch, None for nothing; append the _Batch."""
+    while held := list(itertools.islice(samples, size)):
+        good = [sample for sample in held if sample.failure is None]
+        pixels = np.concatenate([sample.clips.pixels for sample in good]) if good else None
+        under_way.append(_Batch(held, good, pixels))
+        yield pixels if engine else None
+
+
+def _arrays(samples, pixels, source, outputs, columns):
     """{blob: rows of the samples}, those of the network and the INPUTS."""
-    rows = source.settings.rows
-    pixels = np.concatenate([sample.clips.pixels for sample in samples])
-    arrays = dict(engine.run(pixels)) if engine else {}
+    rows, arrays = source.settings.rows, dict(outputs)
     if 'data' in columns:
         arrays['data'] = normalize(pixels, source.settings)
     if 'label' in columns:

@@ -2,22 +2,24 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Union
 
+from r2plus1d.datasets.video_files import find_videos
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.features.extract import INPUTS, ExtractionSettings, blob_shapes, columns, extract
 from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.publish import FeatureOutput, Totals
+from r2plus1d.features.publish import Classes, FeatureOutput, Totals
 from r2plus1d.features.store import Store
 from r2plus1d.networks.network import Network
+from r2plus1d.results.arguments import of_options
 from r2plus1d.sources.database_source import DatabaseSource
-from r2plus1d.sources.file_source import Stride, VideoFiles, find_videos
+from r2plus1d.sources.file_source import Stride, VideoFiles
+from r2plus1d.sources.part import SourcePart
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
@@ -30,8 +32,10 @@ Source = Union[DatabaseSource, VideoFiles]
 # the paths of the clips and the weights lead to is compared instead of the paths.
 FREE = {
     'output_path', 'overwrite', 'if_different', 'stats', 'max_failures', 'display_iter',
-    'num_decode_threads', 'list_blobs', 'load_model_path', 'test_data', 'videos', 'given', 'engine',
-    'engine_cache',
+    'num_decode_threads', 'list_blobs', 'describe', 'load_model_path', 'test_data', 'videos',
+    'given', 'engine', 'engine_cache', 'max_decode_seconds', 'max_decode_memory_mb',
+    'max_packet_mb', 'max_pixels', 'max_frame_pixels', 'shard', 'merge', 'copy_database',
+    'ray', 'ray_shards', 'ray_cores',
 }  # fmt: skip
 
 
@@ -47,6 +51,7 @@ class FeatureJob:
         devices: Devices that the engine is on.
         overwrite: begin again, and replace what is there.
         replace_different: the same, if what is there was made with other arguments.
+        class_names: num_labels texts, for the best class of each clip; None for its number.
 
     Raises:
         InputError: the network has no such blob, or sanity_check lacks what it compares.
@@ -59,6 +64,7 @@ class FeatureJob:
     devices: Devices = Devices()
     overwrite: bool = False
     replace_different: bool = False
+    class_names: Optional[Sequence[str]] = None
 
     def __post_init__(self) -> None:
         columns(self.network, self.features)
@@ -100,25 +106,63 @@ def extract_features(
         InputError: there is an output of other arguments, another process is making it, or no
             record can be used.
     """
+    before = extracted_before(job, len(source) * source.settings.rows, arguments)
+    if before:
+        return before
+    with open_store(job, source, engine, arguments, job.output.partial) as store:
+        work = fill_store(job, source, engine, store)
+        return finish(job, store, arguments, work)
+
+
+def finish(
+    job: FeatureJob, store: Store, arguments: Mapping[str, Any], work: Optional[Work]
+) -> Extracted:
+    """Write the output from a full store."""
+    classes = Classes(job.network.prediction, job.class_names)
+    return Extracted(job.output.finish(store, arguments, classes), work)
+
+
+def extracted_before(
+    job: FeatureJob, rows: int, arguments: Mapping[str, Any]
+) -> Optional[Extracted]:
+    """Return what an output that is complete has, None if it is to be made.
+
+    Args:
+        rows: of all records.
+
+    Raises:
+        InputError: as extract_features.
+    """
     output = job.output
-    output.check(job.columns, len(source) * source.settings.rows)
+    output.check(job.columns, rows)
     replace = job.overwrite or job.replace_different and output.differs(arguments)
     totals = output.finished(arguments, overwrite=replace)
-    if totals:
-        log.info('%s is complete already; --overwrite=1 begins again', output.path)
-        return Extracted(totals, None)
-    with _open_store(job, source, engine, arguments) as store:
-        work = _fill(job, source, engine, store)
-        return Extracted(output.finish(store, arguments), work)
+    if not totals:
+        return None
+    log.info('%s is complete already; --overwrite=1 begins again', output.path)
+    return Extracted(totals, None)
 
 
-def _open_store(job, source, engine, arguments):
+def open_store(
+    job: FeatureJob,
+    source: Union[Source, SourcePart],
+    engine: Any,
+    arguments: Mapping[str, Any],
+    folder: pathlib.Path,
+    *,
+    batch: Optional[int] = None,
+) -> Store:
+    """Return the Store in `folder` of the records of `source`.
+
+    Args:
+        batch: records that can change each other's bits; that of the engine if left out.
+    """
     store = Store(
-        job.output.partial,
+        folder,
         job.columns,
         num_records=len(source),
         rows=source.settings.rows,
-        batch=_records_together(job, engine),
+        batch=batch or _records_together(job, engine),
         arguments=arguments,
     )
     if store.done:
@@ -137,8 +181,10 @@ def _records_together(job, engine):
     return 1 if alone else job.settings.batch_size
 
 
-def _fill(job, source, engine, store):
-    """Fill the store; an interruption says how to go on."""
+def fill_store(
+    job: FeatureJob, source: Union[Source, SourcePart], engine: Any, store: Store
+) -> Work:
+    """Fill a store; an interruption says how to go on. Return the Work of decoding."""
     if engine:
         log.info('%s, %s in %s', engine.network.name, engine.name, engine.precision)
     try:
@@ -188,6 +234,7 @@ def open_source(
     stride: Optional[Stride] = None,
     limit: Optional[int] = None,
     threads: int = 4,
+    kept: Optional[pathlib.Path] = None,
 ) -> Iterator[Source]:
     """Give the source of an extraction's clips.
 
@@ -198,17 +245,21 @@ def open_source(
         stride: between the clips of a video file; they follow each other if left out.
         limit: use the first records only; None is all.
         threads: files looked at at the same time.
+        kept: a folder that keeps what is seen of all records or files for other runs; see
+            sources.kept.
 
     Raises:
         InputError: no such database or files, or features that these have not.
     """
     if isinstance(places, pathlib.Path):
         needs = _needs_of(needs, features, sanity_check)
-        with DatabaseSource(places, clips, needs, by_video=True, limit=limit) as source:
+        seen = kept and kept / 'seen.npz'
+        with DatabaseSource(places, clips, needs, by_video=True, limit=limit, kept=seen) as source:
             yield source
     else:
         step = stride or Stride(frames=clips.required)
-        yield VideoFiles(find_videos(places), clips, step, threads=threads, limit=limit)
+        seen = kept and kept / 'seen.jsonl'
+        yield VideoFiles(find_videos(places), clips, step, threads=threads, limit=limit, kept=seen)
 
 
 def _needs_of(needs, features, sanity_check):
@@ -225,23 +276,19 @@ def arguments_of(
     engine: Any,
     options: Mapping[str, Any],
     *,
-    weights: Optional[pathlib.Path] = None,
+    weights: Optional[str] = None,
 ) -> dict[str, Any]:
     """Return all that decides what the output becomes, as plain data.
 
     Args:
         options: every setting by its name; those that decide nothing are left out.
-        weights: the file of weights that the engine has.
+        weights: fingerprint of what the engine has loaded, see weights.stored.
     """
-    arguments = {
-        name: value if isinstance(value, (int, float, str, list)) else str(value)
-        for name, value in options.items()
-        if name not in FREE and value is not None
-    }
+    arguments = of_options(options, free=FREE)
     arguments.update(features=','.join(job.features), gpus=str(job.devices))
     arguments['videos' if isinstance(source, VideoFiles) else 'test_data'] = source.identity
-    if engine and weights:
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        arguments['load_model_path'] = f'sha256 {digest[:16]}'
+    if weights and network_blobs(job.features):
+        arguments['load_model_path'] = weights
+    if engine:
         arguments['engine'] = engine.name
     return arguments

@@ -3,31 +3,57 @@
 For a pickle X.pkl: X.rows.csv, X.failures.csv and X.arguments.json beside it. A folder has
 rows.csv, failures.csv and arguments.json in it. Where every record failed there is nothing but
 OUTPUT.partial/failures.csv.
+
+Where the class probabilities are among the features, rows.csv has the best class of each clip too.
 """
 
 import contextlib
 import pathlib
 import shutil
-from collections.abc import Mapping
-from typing import NamedTuple, Optional, Union
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+import numpy as np
 
 from r2plus1d.errors import InputError
-from r2plus1d.features import array_pickle
-from r2plus1d.features.arguments import (
+from r2plus1d.features import array_pickle, parquet
+from r2plus1d.features.npy_rows import Column
+from r2plus1d.features.store import Store, discard, is_begun
+from r2plus1d.results.arguments import (
     Arguments,
     differing,
     read_arguments,
     require_same,
     write_arguments,
 )
-from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import Store, discard, is_begun
 from r2plus1d.results.complete import complete_csv, require_folder_of, sync
 from r2plus1d.results.failures import FailureList
 
 LISTS = ('rows.csv', 'failures.csv', 'arguments.json')
 FAILURES = FailureList.HEADER
 ROWS = ('row', 'record', 'file', 'label', 'video_id', 'start_frame', 'start_seconds', 'end_seconds')
+BEST = ('top1', 'probability1')
+
+
+class Classes(NamedTuple):
+    """Whose best class a row of rows.csv names.
+
+    Attributes:
+        blob: of the class probabilities.
+        names: of the classes, or None for numbers.
+    """
+
+    blob: str
+    names: Optional[Sequence[str]] = None
+
+    def best(self, store: Store, failed: np.ndarray) -> Iterator[list[Any]]:
+        """Yield (class, probability) of each row, or nothing in it where the blob is not there."""
+        if self.blob not in store.columns:
+            return
+        for block in store.blocks(self.blob, failed):
+            for row in block:
+                best = int(row.argmax())
+                yield [self.names[best] if self.names else best, f'{row[best]:.6f}']
 
 
 class Totals(NamedTuple):
@@ -50,6 +76,7 @@ class FeatureOutput:
     Args:
         path: of the pickle, or of the folder.
         is_folder: a folder of .npy files instead of a pickle.
+        is_parquet: a Parquet file instead of a pickle, see features.parquet.
 
     Attributes:
         partial: the folder of the Store.
@@ -58,15 +85,21 @@ class FeatureOutput:
         InputError: the path cannot be used.
     """
 
-    def __init__(self, path: Union[str, pathlib.Path], *, is_folder: bool) -> None:
+    def __init__(
+        self, path: Union[str, pathlib.Path], *, is_folder: bool, is_parquet: bool = False
+    ) -> None:
         self.path, self._is_folder = pathlib.Path(path), is_folder
+        self._is_parquet = is_parquet
+        if is_parquet:
+            parquet.require_pyarrow()
         if self.path.name in ('', '..'):
             raise InputError(f'output_path {self.path} is no name of a file or folder to make')
         require_folder_of(self.path)
         if self.path.exists() and self.path.is_dir() != is_folder:
             kind, wanted = ('a file', 'npy writes a folder')
             if self.path.is_dir():
-                kind, wanted = ('a folder', 'pickle writes a file')
+                form = 'parquet' if is_parquet else 'pickle'
+                kind, wanted = ('a folder', f'{form} writes a file')
             raise InputError(f'output_path {self.path} is {kind}; output_format {wanted}')
         self.partial = self.path.with_name(f'{self.path.name}.partial')
         self._given_up = self.partial / 'failures.csv'
@@ -81,7 +114,8 @@ class FeatureOutput:
         """Raise InputError if arrays of so many rows do not fit into a pickle."""
         for name, column in columns.items():
             size = column.row_bytes * rows
-            if not self._is_folder and size > array_pickle.MAX_BYTES:
+            is_pickle = not self._is_folder and not self._is_parquet
+            if is_pickle and size > array_pickle.MAX_BYTES:
                 raise InputError(
                     f'{name} of {rows} clips has {size / 1e9:.1f} GB; a pickle takes arrays of '
                     f'{array_pickle.MAX_BYTES / 1e9:.1f} GB at most: --output_format=npy'
@@ -140,18 +174,22 @@ class FeatureOutput:
                 f'{self.path} holds {strangers[0]}, which is not of features; it is not replaced'
             )
 
-    def finish(self, store: Store, arguments: Arguments) -> Totals:
+    def finish(
+        self, store: Store, arguments: Arguments, classes: Optional[Classes] = None
+    ) -> Totals:
         """Write everything from a full `store`, the features last, and return the Totals."""
         failed = store.failed()
         if failed.all():
             self._give_up(store)
         ready = self.partial / 'complete'
         ready.mkdir(exist_ok=True)
-        totals = _write_lists(store, ready)
+        totals = _write_lists(store, ready, failed, classes)
         note = {'output': self.path.name, 'arguments': arguments, 'totals': totals}
         write_arguments(ready / 'arguments.json', note)
         if self._is_folder:
             store.complete_arrays(failed)
+        elif self._is_parquet:
+            parquet.write(ready / self.path.name, store, failed)
         else:
             _write_pickle(store, ready / self.path.name, failed, totals.rows)
         for path in (*ready.iterdir(), ready):
@@ -199,12 +237,14 @@ class FeatureOutput:
         (ready / self.path.name).replace(self.path)
 
 
-def _write_lists(store, folder):
+def _write_lists(store, folder, failures, classes):
     """Write rows.csv and, if any failed, failures.csv; return the Totals."""
     records = rows = failed = 0
-    right = None
+    right, best = None, classes.best(store, failures) if classes else iter(())
+    has_best = classes and classes.blob in store.columns
+    columns = ROWS + BEST if has_best else ROWS
     with contextlib.ExitStack() as stack:
-        write_row = stack.enter_context(complete_csv(folder / 'rows.csv', ROWS))
+        write_row = stack.enter_context(complete_csv(folder / 'rows.csv', columns))
         write_failure = stack.enter_context(complete_csv(folder / 'failures.csv', FAILURES))
         for entry in store.entries():
             records += 1
@@ -213,7 +253,7 @@ def _write_lists(store, folder):
                 write_failure(_failure(entry))
                 continue
             for start, seconds in zip(entry.starts, entry.seconds):
-                write_row([rows, *_row(entry, start, seconds)])
+                write_row([rows, *_row(entry, start, seconds), *next(best, [])])
                 rows += 1
             if entry.right is not None:
                 right = (right or 0) + entry.right

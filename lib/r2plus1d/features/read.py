@@ -8,15 +8,24 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
+from tokenize import TokenError
 from typing import Union
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, printable
+from r2plus1d.results.given_file import require_given
 from r2plus1d.weights import safe_pickle
 
 ARRAYS = ('softmax', 'label', 'video_id')
 BLOCK = 1 << 22  # probabilities looked at together: 32 MB as float64
+LONGEST_FAULT = 200  # in a message; the text of a header may be part of it
+# The header is read as Python, so that damage in it raises what damaged Python does.
+OF_NO_ARRAY = (
+    ValueError, EOFError, TypeError, LookupError, OverflowError, RecursionError, SyntaxError,
+    TokenError,
+)  # fmt: skip
 LOOKED_FOR = '*.pkl files, or sub-folders with softmax.npy'
 
 
@@ -142,10 +151,13 @@ def _open_folder(path):
 
 
 def _open_array(path):
+    require_given(path)
     try:
-        return np.load(path, mmap_mode='r', allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f'{path} is not a readable .npy file: {error}') from None
+        # Not np.load, which also takes archives and pickles, whatever their names are.
+        return open_memmap(path, mode='r')
+    except OF_NO_ARRAY as error:
+        fault = printable(error) or type(error).__name__
+        raise InputError(f'{path} is not a readable .npy file: {fault[:LONGEST_FAULT]}') from None
 
 
 def _probabilities(path, array):

@@ -5,15 +5,13 @@ While it is being filled, a store is the folder OUTPUT.partial:
     arguments.json   what it was begun with
     NAME.npy         the rows of a blob, at the places of their records
     journal.jsonl    one line for each record that is done, in the order of processing
+    lock             says which process is at work
     complete/        what is finished, ready to be moved to OUTPUT
 
 A line of the journal is written after the rows that it stands for, so what it says is so.
 """
 
 import contextlib
-import fcntl
-import json
-import os
 import pathlib
 import shutil
 import time
@@ -22,18 +20,19 @@ from typing import NamedTuple, Optional, Union
 
 import numpy as np
 
-from r2plus1d.errors import InputError
-from r2plus1d.features.arguments import (
+from r2plus1d.features.npy_rows import Column, NpyFile
+from r2plus1d.results.arguments import (
     Arguments,
     read_arguments,
     require_same,
     write_arguments,
 )
-from r2plus1d.features.npy_rows import Column, NpyFile
+from r2plus1d.results.hold import Hold
+from r2plus1d.results.journal import Journal
 
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
-JOURNAL = 'journal.jsonl'
+JOURNAL, LOCK = 'journal.jsonl', 'lock'
 
 
 class Entry(NamedTuple):
@@ -75,6 +74,8 @@ class Store:
 
     Raises:
         InputError: the folder was begun with other arguments, or another process is at work.
+
+    A folder in which no record is done is removed at the end, if it was made here.
     """
 
     def __init__(
@@ -89,17 +90,26 @@ class Store:
     ) -> None:
         self.folder, self.columns = pathlib.Path(folder), columns
         self.num_records, self.rows = num_records, rows
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._journal = _own_journal(self.folder)
+        self._is_new = not self.folder.exists()
+        self._hold = hold(self.folder)
+        self._journal = Journal(self.folder / JOURNAL)
+        self._arrays: dict[str, NpyFile] = {}
+        self._pending: list[Entry] = []
+        self._last_sync = time.monotonic()
+        try:
+            self._open(arguments, batch)
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self, arguments, batch):
         self._check(arguments)
         self.done = self._read_journal(batch)
         self._arrays = {
-            name: NpyFile(self._path(name), c, num_records * rows)
-            for name, c in columns.items()
+            name: NpyFile(self._path(name), c, self.num_records * self.rows)
+            for name, c in self.columns.items()
             if not self.complete(name).exists()
         }
-        self._pending: list[Entry] = []
-        self._last_sync = time.monotonic()
 
     def __enter__(self) -> 'Store':
         return self
@@ -108,9 +118,15 @@ class Store:
         try:
             self.sync()
         finally:
-            for array in self._arrays.values():
-                array.close()
-            self._journal.close()
+            self._close()
+
+    def _close(self):
+        for array in self._arrays.values():
+            array.close()
+        self._journal.close()
+        if self._is_new and (self.folder / JOURNAL).exists() and not is_begun(self.folder):
+            shutil.rmtree(self.folder)
+        self._hold.release()
 
     def _check(self, arguments):
         """Refuse other arguments. A journal without its arguments or its arrays says nothing."""
@@ -121,7 +137,7 @@ class Store:
         places = [(self._path(name), self.complete(name)) for name in self.columns]
         has_all = all(path.exists() or done.exists() for path, done in places)
         if before is None or not is_begun(self.folder) or not has_all:
-            self._journal.truncate(0)
+            self._journal.cut(0)
             shutil.rmtree(self.complete('').parent, ignore_errors=True)
             write_arguments(path, arguments)
 
@@ -133,20 +149,15 @@ class Store:
         done = len(ends) - 1
         if done < self.num_records:
             done -= done % batch
-        self._journal.truncate(ends[done])
+        self._journal.cut(ends[done])
         return done
 
     def _lines(self):
         """Yield (Entry, where its line ends) up to the first line that is not whole."""
-        self._journal.seek(0)
-        end = 0
-        for line in self._journal:
-            if not line.endswith(b'\n'):
-                return
-            end += len(line)
+        for content, end in self._journal.lines():
             try:
-                yield Entry(*json.loads(line)), end
-            except (ValueError, TypeError):
+                yield Entry(*content), end
+            except TypeError:
                 return
 
     def _path(self, name):
@@ -179,11 +190,10 @@ class Store:
         if self._pending:
             for array in self._arrays.values():
                 array.sync()
-            lines = ''.join(json.dumps(entry) + '\n' for entry in self._pending)
-            self._pending = []  # first: an interruption from here on must not write them twice
-            self._journal.write(lines.encode())
-            self._journal.flush()
-            os.fsync(self._journal.fileno())
+            # First: an interruption from here on must not write them twice.
+            entries, self._pending = self._pending, []
+            self._journal.add(entries)
+            self._journal.sync()
         self._last_sync = time.monotonic()
 
     def entries(self) -> Iterator[Entry]:
@@ -194,8 +204,7 @@ class Store:
         for entry, end in self._lines():
             places[entry.index], begin = begin, end
         for place in places[places >= 0]:
-            self._journal.seek(place)
-            yield Entry(*json.loads(self._journal.readline()))
+            yield Entry(*self._journal.read(place))
 
     def failed(self) -> np.ndarray:
         """Which records have no rows, bool (num_records,)."""
@@ -207,11 +216,30 @@ class Store:
 
     def blocks(self, name: str, failed: np.ndarray) -> Iterator[np.ndarray]:
         """Yield a blob's rows in the order of the records, without those that `failed`."""
+        if name not in self._arrays:  # an earlier run has put it where `complete` says
+            count = int((~failed).sum()) * self.rows
+            with contextlib.closing(
+                NpyFile(self.complete(name), self.columns[name], count)
+            ) as file:
+                step = max(1, BLOCK_BYTES // max(1, self.columns[name].row_bytes))
+                for begin in range(0, count, step):
+                    yield file.read(begin, min(begin + step, count))
+            return
         step = max(1, BLOCK_BYTES // max(1, self.rows * self.columns[name].row_bytes))
         for begin in range(0, self.num_records, step):
             end = min(begin + step, self.num_records)
             block = self._arrays[name].read(begin * self.rows, end * self.rows)
             yield block[~np.repeat(failed[begin:end], self.rows)]
+
+    def rows_of(self, name: str, entries: Sequence[Entry]) -> np.ndarray:
+        """The rows of a blob of records, one after another, without those of failed ones."""
+        array, rows = self._arrays[name], self.rows
+        parts = [
+            array.read(entry.index * rows, (entry.index + 1) * rows)
+            for entry in entries
+            if entry.failure is None
+        ]
+        return np.concatenate([array.read(0, 0), *parts])
 
     def complete_arrays(self, failed: np.ndarray) -> None:
         """Put every array where `complete` says: as it is, or without the rows that `failed`."""
@@ -241,20 +269,11 @@ def is_begun(folder: pathlib.Path) -> bool:
 def discard(folder: pathlib.Path) -> None:
     """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
     if folder.exists():
-        with _own_journal(folder):
-            shutil.rmtree(folder)
+        owner = hold(folder)
+        shutil.rmtree(folder)
+        owner.release()
 
 
-def _own_journal(folder):
-    """Open the journal of a store for this process alone."""
-    path = folder / JOURNAL
-    journal = path.open('a+b')
-    try:
-        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_ours = os.path.samestat(os.fstat(journal.fileno()), path.stat())
-    except (BlockingIOError, FileNotFoundError):  # locked; removed since it was opened
-        is_ours = False
-    if not is_ours:
-        journal.close()
-        raise InputError(f'{folder} is being written by another process')
-    return journal
+def hold(folder: pathlib.Path) -> Hold:
+    """Take the store in `folder` for this process alone; InputError if another one has it."""
+    return Hold(folder, folder / LOCK)

@@ -1,1 +1,1 @@
-"""What people look at: plots and contact sheets."""
+"""What people look at: plots, contact sheets, annotated videos."""

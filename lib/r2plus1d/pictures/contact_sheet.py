@@ -2,13 +2,16 @@
 
 import dataclasses
 import pathlib
-from typing import Optional
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import cv2
 import numpy as np
 
 from r2plus1d.errors import InputError
+from r2plus1d.inference.prediction import predict
 from r2plus1d.networks.input import XY
+from r2plus1d.pictures.captions import Caption, draw_caption, make_captions
 from r2plus1d.results.complete import complete_file, require_place
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import Sample, label_rows
@@ -16,9 +19,9 @@ from r2plus1d.video.clip import normalize
 from r2plus1d.video.clip_settings import ClipSettings
 
 MAX_SHEET_ROWS = 500
-CAPTION_HEIGHT = 16
 FULL_BRIGHTNESS_PIXELS = 4.0  # optical flow of this many pixels is shown at full brightness
 NO_VIDEO_ID = -1
+PNG_SMALLEST = (cv2.IMWRITE_PNG_COMPRESSION, 9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Shown:
         labels: int32 (rows,) or 0/1 (rows, num_labels); video_ids: int64 (rows,), -1 for none.
         keys, starts: the record's key and the clip's first frame of each row.
         failed: Samples.
+        probabilities: float32 (rows, num_labels) of a network; None if none was run.
     """
 
     pixels: np.ndarray
@@ -38,6 +42,7 @@ class Shown:
     keys: np.ndarray
     starts: np.ndarray
     failed: tuple[Sample, ...]
+    probabilities: Optional[np.ndarray] = None
 
 
 def check(
@@ -60,9 +65,23 @@ def check(
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 
 
-def collect(reader: DatabaseSource) -> Shown:
-    """Read all of a DatabaseSource into a Shown."""
-    samples = list(reader)
+def collect(reader: DatabaseSource, engine: Any = None, *, batch_size: int = 1) -> Shown:
+    """Read all of a DatabaseSource into a Shown.
+
+    Args:
+        engine: with `run(pixels)`, which gives the class probabilities and nothing else; None
+            runs no network.
+        batch_size: videos that the engine gets at a time.
+
+    Raises:
+        InputError: no record can be used.
+    """
+    if engine is None:
+        samples, outputs = list(reader), []
+    else:
+        pairs = list(predict(reader, engine, batch_size=batch_size))
+        samples = [sample for sample, _ in pairs]
+        outputs = [rows for _, blobs in pairs if blobs for rows in blobs.values()]
     good = [sample for sample in samples if sample.failure is None]
     failed = tuple(sample for sample in samples if sample.failure is not None)
     if not good:
@@ -77,39 +96,53 @@ def collect(reader: DatabaseSource) -> Shown:
         keys=np.repeat([sample.key for sample in good], rows),
         starts=np.concatenate([each.starts for each in clips]),
         failed=failed,
+        probabilities=np.concatenate(outputs) if outputs else None,
     )
 
 
 def save_arrays(path: pathlib.Path, shown: Shown, settings: ClipSettings, *, raw: bool) -> None:
-    """Write an npz: `data` float32 or `rgb_u8`, N x C x T x H x W, and each row's label, ids."""
+    """Write an npz: `data` float32 or `rgb_u8`, N x C x T x H x W, and each row's label, ids.
+
+    Where a network was run, `probabilities` float32 N x num_labels too.
+    """
     pixels = {'rgb_u8': shown.pixels} if raw else {'data': normalize(shown.pixels, settings)}
     others = {'label': shown.labels, 'video_id': shown.video_ids}
+    if shown.probabilities is not None:
+        others['probabilities'] = shown.probabilities
     with complete_file(path) as file:
         np.savez(file, **pixels, **others, key=shown.keys, start=shown.starts)
 
 
-def save_sheet(path: pathlib.Path, shown: Shown, settings: ClipSettings) -> None:
-    """Write a PNG with one row a clip, its frames from left to right, under a caption."""
+def save_sheet(
+    path: pathlib.Path,
+    shown: Shown,
+    settings: ClipSettings,
+    *,
+    class_names: Optional[Sequence[str]] = None,
+) -> None:
+    """Write a PNG with one row per clip, its frames from left to right, under a caption."""
     if len(shown.pixels) > MAX_SHEET_ROWS:
         raise InputError(
             f'a sheet of {len(shown.pixels)} rows; at most {MAX_SHEET_ROWS}: use --num_records'
         )
-    rows = [
-        _row(clip, f'{key}  label {_label(label)}  from frame {start}', settings)
-        for clip, key, label, start in zip(shown.pixels, shown.keys, shown.labels, shown.starts)
-    ]
-    done, data = cv2.imencode('.png', np.concatenate(rows)[..., ::-1])
+    captions = make_captions(
+        labels=shown.labels,
+        keys=shown.keys,
+        starts=shown.starts,
+        probabilities=shown.probabilities,
+        class_names=class_names,
+    )
+    rows = [_row(clip, caption, settings) for clip, caption in zip(shown.pixels, captions)]
+    done, data = cv2.imencode('.png', np.concatenate(rows)[..., ::-1], PNG_SMALLEST)
     if not done:
         raise InputError(f'{path}: the sheet could not be encoded')
     with complete_file(path) as file:
         file.write(data.tobytes())
 
 
-def _row(clip, caption, settings):
+def _row(clip: np.ndarray, caption: Caption, settings: ClipSettings) -> np.ndarray:
     frames = _flow_pictures(clip) if settings.flow else clip.transpose(1, 2, 3, 0)
-    band = np.zeros((CAPTION_HEIGHT, frames.shape[2] * len(frames), 3), np.uint8)
-    white, size = (255, 255, 255), 0.4
-    cv2.putText(band, caption, (4, 12), cv2.FONT_HERSHEY_SIMPLEX, size, white, 1, cv2.LINE_AA)
+    band = draw_caption(caption, frames.shape[2] * len(frames))
     return np.concatenate([band, np.concatenate(list(frames), axis=1)])
 
 
@@ -117,16 +150,12 @@ def _flow_pictures(clip):
     """T x H x W x 3 RGB of normalized flow: its direction as hue, its length as brightness."""
     mean, std = (np.array(numbers, np.float32).reshape(2, 1, 1, 1) for numbers in XY)
     x, y = clip[:2] * std + mean
-    length, angle = cv2.cartToPolar(x.reshape(-1), y.reshape(-1), angleInDegrees=True)
+    length, angle = cv2.cartToPolar(x.reshape(-1, 1), y.reshape(-1, 1), angleInDegrees=True)
     hsv = np.empty((length.size, 1, 3), np.uint8)
     hsv[..., 0] = angle / 2  # OpenCV's hue is in units of two degrees
     hsv[..., 1] = 255
     hsv[..., 2] = np.minimum(length / FULL_BRIGHTNESS_PIXELS, 1) * 255
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB).reshape(*x.shape, 3)
-
-
-def _label(label):
-    return int(label) if np.ndim(label) == 0 else ' '.join(map(str, np.flatnonzero(label)))
 
 
 def _reasons(failed):

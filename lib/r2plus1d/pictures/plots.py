@@ -1,7 +1,6 @@
 """Plots: of a training log over its epochs, of a fusion over its weight."""
 
 import csv
-import pathlib
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure  # its own canvas, so no screen is needed
@@ -9,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from r2plus1d.evaluation.predictions import TOP_K
 from r2plus1d.results.complete import AnyPath, complete_file
+from r2plus1d.results.given_file import open_text
 
 PANELS = (
     ('loss', False, (('train_loss', 'train'),)),
@@ -22,7 +22,7 @@ PANELS = (
 
 def plot_log(log_path: AnyPath, picture_path: AnyPath) -> None:
     """Draw the CSV that train.train writes into a PNG."""
-    with pathlib.Path(log_path).open(newline='', encoding='utf-8') as file:
+    with open_text(log_path, newline='') as file:
         rows = list(csv.DictReader(file))
     epochs = [int(row['epoch']) for row in rows]
     figure = Figure(figsize=(12, 3.5), constrained_layout=True)

@@ -8,6 +8,7 @@ The content goes to PATH.partial, which takes the name PATH at the end. Missing 
 
 import contextlib
 import csv
+import errno
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from typing import IO, Any, Callable, Optional, Union
 from r2plus1d.errors import InputError
 
 AnyPath = Union[str, pathlib.Path]
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what writing can end with
 
 CSV_FILE: dict[str, Any] = {
     'newline': '',
@@ -44,8 +47,9 @@ def complete_path(
     )
     make_folder_of(path)
     try:
-        yield partial
-        put_in_place(partial, path)
+        with full_disk_named(path):
+            yield partial
+            put_in_place(partial, path)
     except BaseException:
         if not keep:
             partial.unlink(missing_ok=True)
@@ -74,15 +78,38 @@ def complete_csv(
 ) -> Iterator[Callable[[Sequence[Any]], Any]]:
     """Give a function that writes a row to the CSV at `path`, or to nothing if `path` is None.
 
-    PATH.partial stays, with the rows so far, when the block does not end well.
+    PATH.partial stays, with the rows so far, when the block does not end well; without any row
+    there is none.
     """
     if path is None:
         yield lambda row: None
         return
-    with complete_file(path, 'w', keep=True, **CSV_FILE) as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        yield writer.writerow
+    with contextlib.ExitStack() as stack:
+        writers: list[Any] = []
+
+        def write(row: Sequence[Any]) -> None:
+            if not writers:  # nothing is there before there is something to write
+                file = stack.enter_context(complete_file(path, 'w', keep=True, **CSV_FILE))
+                writers.append(csv.writer(file))
+                writers[0].writerow(header)
+            with full_disk_named(path):
+                writers[0].writerow(row)
+
+        yield write
+        if not writers:
+            with complete_file(path, 'w', **CSV_FILE) as file:
+                csv.writer(file).writerow(header)
+
+
+@contextlib.contextmanager
+def full_disk_named(path: AnyPath) -> Iterator[None]:
+    """Give an error of writing within, which knows no file, the name of the file `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            error.filename = str(path)
+        raise
 
 
 def put_in_place(partial: pathlib.Path, path: pathlib.Path) -> pathlib.Path:

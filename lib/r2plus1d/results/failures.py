@@ -2,8 +2,25 @@
 
 import csv
 import pathlib
+from typing import IO, Optional, Protocol, Union
 
-from r2plus1d.results.complete import CSV_FILE, make_folder_of
+from r2plus1d.results.complete import CSV_FILE, full_disk_named, make_folder_of
+
+
+class FailedRecord(Protocol):
+    """What the list says of a record, such as a Sample without clips."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def path(self) -> Optional[str]: ...
+
+    @property
+    def video_id(self) -> Optional[int]: ...
+
+    @property
+    def failure(self) -> Optional[str]: ...
 
 
 class FailureList:
@@ -11,28 +28,39 @@ class FailureList:
 
     The file is made at the first failure. One that an earlier run left is removed at the start,
     so that what is found there afterwards is of this run.
+
+    Attributes:
+        path: of the file.
+        count: records so far.
     """
 
     HEADER = ('record', 'path', 'video_id', 'reason')
 
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
-        self._file = None
+    def __init__(self, path: Union[str, pathlib.Path]) -> None:
+        self.path, self.count = pathlib.Path(path), 0
+        self._file: Optional[IO[str]] = None
         if self._is_ours():
             self.path.unlink()
 
-    def __enter__(self):
+    def __enter__(self) -> 'FailureList':
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with full_disk_named(self.path):
+                self._file.close()
 
-    def add(self, sample):
+    def add(self, sample: FailedRecord) -> None:
+        """Write a line of the record, at once."""
         if self._file is None:
             make_folder_of(self.path)
             self._file = self.path.open('w', **CSV_FILE)
             csv.writer(self._file).writerow(self.HEADER)
+        with full_disk_named(self.path):
+            self._write(sample)
+        self.count += 1
+
+    def _write(self, sample):
         video_id = '' if sample.video_id is None else sample.video_id
         csv.writer(self._file).writerow([sample.key, sample.path or '', video_id, sample.failure])
         self._file.flush()

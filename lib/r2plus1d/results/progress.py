@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 import time
+from typing import Optional
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -27,7 +28,9 @@ class Progress:
         done: steps that an earlier run has done.
     """
 
-    def __init__(self, total, *, unit, every, title=None, done=0):
+    def __init__(
+        self, total: int, *, unit: str, every: int, title: Optional[str] = None, done: int = 0
+    ) -> None:
         self._total, self._unit, self._every = total, unit, every
         self._title = f'{title}: ' if title else ''
         self._done, self._began, self._found = done, time.monotonic(), done
@@ -46,17 +49,17 @@ class Progress:
             else None
         )
 
-    def __enter__(self):
+    def __enter__(self) -> 'Progress':
         self._ending = contextlib.ExitStack()
         if self._bar is not None:
             self._ending.enter_context(self._bar)
             self._ending.enter_context(logging_redirect_tqdm())  # logs go above the bar
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(self, *exc_info: object) -> None:
         self._ending.close()
 
-    def step(self, status, count=1):
+    def step(self, status: object, count: int = 1) -> None:
         """Count `count` steps; `status` is shown beside them."""
         before = self._done // self._every
         self._done += count

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Optional
 
 from r2plus1d.errors import InputError
@@ -23,6 +23,15 @@ def read_arguments(path: pathlib.Path) -> Optional[dict[str, Any]]:
 def write_arguments(path: pathlib.Path, arguments: Arguments) -> None:
     with complete_file(path, 'w') as file:
         file.write(json.dumps(arguments, indent=1) + '\n')
+
+
+def of_options(options: Mapping[str, Any], *, free: Collection[str]) -> dict[str, Any]:
+    """Return options as plain data, without those that are not set or whose names are `free`."""
+    return {
+        name: value if isinstance(value, (int, float, str, list)) else str(value)
+        for name, value in options.items()
+        if name not in free and value is not None
+    }
 
 
 def differing(before: Arguments, now: Arguments) -> list[str]:
@@ -49,8 +58,15 @@ def _without_effect(*runs):
     return names
 
 
-def require_same(place: pathlib.Path, before: Arguments, now: Arguments) -> None:
-    """Raise InputError with all that differs between two dicts of arguments."""
+def require_same(
+    place: pathlib.Path, before: Arguments, now: Arguments, *, flag: str = 'output_path'
+) -> None:
+    """Raise InputError with all that differs between two dicts of arguments.
+
+    Args:
+        place: the file or folder that was made with `before`.
+        flag: the one that names the output.
+    """
     names = differing(before, now)
     if names:
         shown = '; '.join(
@@ -59,7 +75,7 @@ def require_same(place: pathlib.Path, before: Arguments, now: Arguments) -> None
         )
         raise InputError(
             f'{place} was made with other arguments: {shown}. '
-            'Give the same, another --output_path, or --overwrite=1 to begin again'
+            f'Give the same, another --{flag}, or --overwrite=1 to begin again'
         )
 
 
