@@ -12,19 +12,23 @@ import _start  # noqa: F401
 # isort: split
 
 import contextlib
-import logging
 import pathlib
 
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags, weight_flags
+from r2plus1d.cli.extraction_output import print_shard, report
+from r2plus1d.cli.from_extraction_flags import PER_VIDEO, method, open_extraction
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.cli.refusals import refuse_unread
-from r2plus1d.errors import InputError
-from r2plus1d.features import job as jobs
-from r2plus1d.features.extract import ExtractionSettings
-from r2plus1d.features.publish import FeatureOutput
-from r2plus1d.sources.file_source import SUFFIXES
+from r2plus1d.cli.sharding import has_ray, is_sharded
+from r2plus1d.cluster.actor import Counts, Worker
+from r2plus1d.cluster.run import become_actor, settle, shards_done
+from r2plus1d.datasets.video_files import SUFFIXES
+from r2plus1d.features.describe import describe
+from r2plus1d.features.job import describe_blobs
+from r2plus1d.features.per_video import POOLS
+from r2plus1d.results.shards import engine_arguments
 
-log = logging.getLogger(__name__)
+PROGRAM = 'extract_features'
 
 EXTRACTION = {
     'features': (str, 'final_avg', 'blobs between commas, also label, video_id, start_frame, data'),
@@ -34,9 +38,14 @@ EXTRACTION = {
         'features.pickle beside test_data, or here with videos, when left out',
     ),
     'output_format': (
-        flag_types.one_of('pickle', 'npy'),
+        flag_types.one_of('pickle', 'npy', 'parquet', PER_VIDEO),
         'pickle',
-        'a file for all, or a folder of .npy files',
+        'a file for all, a folder of .npy files, a table, or with videos files for each video',
+    ),
+    'pool': (
+        flag_types.one_of(*POOLS),
+        'none',
+        f'what is taken over the clips of a video, with {PER_VIDEO}',
     ),
     'overwrite': (flag_types.bit, False, '1: begin again, and replace what is there'),
     'if_different': (
@@ -64,12 +73,22 @@ EXTRACTION = {
         False,
         '1: list what features can ask for, with shapes, and end',
     ),
+    'describe': (flag_types.bit, False, '1: print how the features are made, for a paper, and end'),
+    'labels': (
+        pathlib.Path,
+        None,
+        f'{flags.LABELS}; for the best class of each clip in rows.csv, where features has softmax; '
+        'those of the weights if left out',
+    ),
     'stats': (flag_types.bit, False, '1: print how many frames were decoded and converted'),
     'max_failures': (flag_types.integer(0), 0, 'exit status 3 if more records fail'),
     'display_iter': (flag_types.integer(1), 10, 'batches between two lines of progress in a log'),
 }
 GROUPS = (
     EXTRACTION,
+    flags.SHARDS,
+    flags.RAY,
+    flags.COPY,
     flags.DATABASE,
     flags.WEIGHTS,
     flags.NETWORK,
@@ -83,119 +102,66 @@ DEFAULTS = {
     'decode_type': 'start',
     'batch_size': 32,
 }
-OF_DATABASES = {
-    'clip_per_video', 'clip_start_positions', 'decode_type', 'get_video_id', 'use_local_file',
-}  # fmt: skip
 
 
 def main():
-    args = flags.parse(__doc__, *GROUPS, **DEFAULTS)
-    stored = from_flags.take_weights(args)
+    args = command_line.parse(__doc__, *GROUPS, **DEFAULTS)
+    stored = weight_flags.take_weights(args)
     refuse_unread(args)
     network = from_flags.network(args)
     if args.list_blobs:
-        print(
-            *jobs.describe_blobs(network, stored and stored.onnx and stored.onnx.outputs), sep='\n'
-        )
+        print(*describe_blobs(network, stored and stored.onnx and stored.onnx.outputs), sep='\n')
         return 0
-    features = jobs.feature_names(args.features, start_frame=args.get_start_frame)
-    check(args, features)
-    job = job_of(args, network, features)
-    with contextlib.ExitStack() as stack:
-        # First what is refused at once; reading the records can take long.
-        engine = stack.enter_context(open_engine(args, network, stored, features))
-        source = stack.enter_context(open_source(args, features, job.settings.batch_size))
-        arguments = jobs.arguments_of(job, source, engine, vars(args), weights=args.load_model_path)
-        extracted = jobs.extract_features(job, source, engine, arguments)
-    return report(args, job, extracted)
+    if args.describe:
+        print(describe(method(args, network, stored)))
+        return 0
+    settle(args)
+    with open_extraction(args, network, stored) as extraction:
+        outcome = extract(args, extraction)
+    if outcome is None:
+        return TOO_MANY_FAILURES if has_ray(args) else 0
+    return report(outcome, args)
 
 
-def check(args, features):
-    """Refuse flags that contradict each other."""
-    if (args.test_data is None) == (args.videos is None):
-        raise InputError('give --test_data=LMDB, or --videos with files or folders')
-    if args.videos and 'label' in features:
-        raise InputError('features asks for label, and videos have none; a database has')
-    unused = sorted(OF_DATABASES & args.given) if args.videos else []
-    if unused:
-        raise InputError(f'{unused[0]} is for databases; videos gives clips at a --stride')
-    if args.stride and not args.videos:
-        raise InputError('stride is for videos; the records of a database have start frames')
-    if args.num_iterations == 0:
-        raise InputError('num_iterations is 0; at least 1, or -1 for the whole database')
+def extract(args, extraction):
+    """Extract everything, one shard, or merge; None where shards are not done."""
+    if args.merge:
+        return extraction.merge()
+    if not is_sharded(args):
+        return extraction.run()
+    known = extraction.known()
+    if known:
+        return known
+    if has_ray(args):
+        return extract_on_cluster(args, extraction)
+    print_shard(extraction.run_shard(args.shard), args)
+    return extraction.merge(after=args.shard)
 
 
-def job_of(args, network, features):
-    devices = from_flags.devices(args)
-    is_folder = args.output_format == 'npy'
-    beside = args.test_data.resolve().parent if args.test_data else pathlib.Path()
-    path = args.output_path or beside / ('features' if is_folder else 'features.pickle')
-    return jobs.FeatureJob(
-        network,
-        features,
-        FeatureOutput(path, is_folder=is_folder),
-        ExtractionSettings(
-            batch_size=args.batch_size * len(devices.ids),
-            threads=args.num_decode_threads,
-            sanity_check=args.sanity_check,
-            display_iter=args.display_iter,
-        ),
-        devices=devices,
-        overwrite=args.overwrite,
-        replace_different=args.if_different == 'replace',
-    )
+def extract_on_cluster(args, extraction):
+    """Do all shards and merge them; None if some were given up."""
+    with shards_done(
+        args, PROGRAM, extraction.job.output.path, arguments=extraction.arguments,
+        records=extraction.records, replace=extraction.job.replace_different,
+    ) as are_done:  # fmt: skip
+        return extraction.merge() if are_done else None
 
 
 @contextlib.contextmanager
-def open_engine(args, network, stored, features):
-    """Give the engine with its weights, None if nothing of the network is asked for."""
-    outputs = jobs.network_blobs(features)
-    if not outputs:
-        yield None
-        return
-    if args.load_model_path is None:
-        raise InputError('load_model_path is not given; the network needs its weights')
-    if stored.onnx:
-        from r2plus1d.weights import onnx_file
+def open_worker(words):
+    """Give the Worker of an actor of Ray, for the driver's command line."""
+    args = command_line.parse(__doc__, *GROUPS, argv=words, **DEFAULTS)
+    if args.output_format != PER_VIDEO:
+        args.overwrite = False  # the driver has removed the shards
+    become_actor(args)
+    stored = weight_flags.take_weights(args)
+    with open_extraction(args, from_flags.network(args), stored) as extraction:
 
-        onnx_file.require_outputs(stored.onnx, outputs)
-    weights = from_flags.load_weights(network, stored)
-    with from_flags.engine(args, network, outputs, from_onnx=stored.onnx is not None) as engine:
-        engine.load(weights)
-        yield engine
+        def run_shard(shard):
+            outcome = extraction.run_shard(shard)
+            return Counts(outcome.records, outcome.failed)
 
-
-def open_source(args, features, batch_size):
-    of_files = {'decode_type': 'frame', 'clips': 1} if args.videos else {}
-    return jobs.open_source(
-        args.videos or args.test_data,
-        from_flags.clip_settings(args, **of_files),
-        from_flags.record_needs(args),
-        features=features,
-        sanity_check=args.sanity_check,
-        stride=args.stride,
-        limit=None if args.num_iterations < 0 else args.num_iterations * batch_size,
-        threads=args.num_decode_threads,
-    )
-
-
-def report(args, job, extracted):
-    """Print what there is and return the exit status."""
-    totals, work = extracted
-    if args.stats and work:
-        print(f'frames decoded: {work.decoded}, converted: {work.converted}, flows: {work.flows}')
-    good = totals.records - totals.failed
-    print(f'records: {totals.records}, extracted: {good}, failed: {totals.failed}')
-    for name, column in job.columns.items():
-        shape = 'x'.join(map(str, (totals.rows, *column.shape)))
-        print(f'{name}: {column.dtype}, {shape}')
-    if totals.right is not None:
-        print(f'Clip accuracy: {totals.right / totals.rows:.5f}')
-    print(job.output.path)
-    if totals.failed:
-        failures = job.output.beside('failures.csv')
-        log.warning('%d failed, listed in %s', totals.failed, failures)
-    return TOO_MANY_FAILURES if totals.failed > args.max_failures else 0
+        yield Worker(engine_arguments(extraction.arguments), run_shard)
 
 
 if __name__ == '__main__':

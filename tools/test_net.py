@@ -9,27 +9,53 @@ import _start  # noqa: F401
 
 # isort: split
 
+import contextlib
 import logging
 import pathlib
 
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
+from r2plus1d.cli.evaluation_output import EvaluationOutput
+from r2plus1d.cli.from_evaluation_flags import (
+    arguments_of_engine,
+    arguments_of_run,
+    evaluation,
+    open_engine,
+    open_journal,
+    open_reader,
+)
 from r2plus1d.cli.main import INTERRUPTED, TOO_MANY_FAILURES, run
-from r2plus1d.cli.refusals import refuse_unread
-from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
-from r2plus1d.networks import cost
-from r2plus1d.results.class_names import read_class_names
+from r2plus1d.cli.report_output import REPORT, refuse_multi_label, require_report
+from r2plus1d.cli.sharding import has_ray, is_sharded
+from r2plus1d.cluster.actor import Counts, Worker
+from r2plus1d.cluster.run import become_actor, settle, shards_done
+from r2plus1d.errors import InputError
+from r2plus1d.evaluation import shards
+from r2plus1d.evaluation.evaluate import evaluate
+from r2plus1d.results.hold import holding, holding_if_writable
 
 log = logging.getLogger(__name__)
+
+PROGRAM = 'test_net'
 
 SCORING = {
     'num_iter': (flag_types.integer(0), 0, 'batches to run; 0: the whole database'),
     'top_k': (flag_types.integer(1), 5, 'k of the second video accuracy'),
     'aggregation': (flags.AGGREGATION, 'mean', 'over the clips of a video'),
-    'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
+    'by_class': (
+        flag_types.bit,
+        False,
+        '1: print the accuracy of each class too, and which classes are taken for which',
+    ),
+    'output': (pathlib.Path, None, 'CSV of predictions, one row for each video'),
+    'overwrite': (
+        flag_types.bit,
+        False,
+        '1: begin again, whatever an interrupted run with the same output left',
+    ),
     'labels': (
         pathlib.Path,
         None,
-        'class names, one a line, for the output; those of an .onnx file if left out',
+        f'{flags.LABELS}; for the output and the report; those of the weights if left out',
     ),
     'failures': (
         pathlib.Path,
@@ -52,68 +78,92 @@ GROUPS = (
     flags.ENGINE,
     flags.DEVICES,
     SCORING,
+    REPORT,
+    flags.SHARDS,
+    flags.RAY,
+    flags.COPY,
 )
 
 
 def main():
-    args = flags.parse(__doc__, *GROUPS)
-    stored = from_flags.take_weights(args)
-    refuse_unread(args)
-    network, clips = from_flags.network(args), from_flags.clip_settings(args)
+    args = command_line.parse(__doc__, *GROUPS)
+    settle(args)
+    job = evaluation(args)
+    require_report(args.report, job.settings.output, job.settings.failures)
+    refuse_multi_label(args)
+    output = EvaluationOutput(args, job)
+    if is_sharded(args):
+        return evaluate_in_shards(args, job, output)
+    return evaluate_at_once(args, job, output)
+
+
+def evaluate_at_once(args, job, output):
+    """Score all records, and return the exit status."""
     devices = from_flags.devices(args)
-    settings = evaluation_settings(args, args.batch_size * len(devices.ids), stored)
-    weights = from_flags.load_weights(network, stored)
-    limit = args.num_iter * settings.batch_size or None
     with (
-        from_flags.open_reader(args, settings.batch_size, clips=clips, limit=limit) as reader,
-        from_flags.engine(
-            args, network, [network.prediction], from_onnx=stored.onnx is not None
-        ) as engine,
+        holding(job.settings.output, args.report),
+        holding_if_writable(job.settings.failures),
+        open_reader(args, job) as reader,
+        open_engine(args, job) as engine,
+        open_journal(args, job, reader, engine) as journal,
     ):
-        log.info('%s on %d videos of %s', network.name, len(reader), args.test_data)
+        log.info('%s on %d videos of %s', job.network.name, len(reader), args.test_data)
         log.info('engine %s, %s, on %s', engine.name, engine.precision, devices)
-        engine.load(weights)
-        result = evaluate(reader, engine, settings)
-    return report(result, network, args.max_failures, settings)
+        result = evaluate(reader, engine, job.settings, journal=journal, **output.told())
+    return output.finish(result, engine=f'{engine.name}, {engine.precision}, on {devices}')
 
 
-def evaluation_settings(args, batch_size, stored):
-    names = stored.class_names
-    if args.labels:
-        names = read_class_names(args.labels, args.num_labels)
-    beside = args.output.parent if args.output else pathlib.Path()
-    return EvaluationSettings(
-        batch_size=batch_size,
-        aggregation=args.aggregation,
-        top_k=args.top_k,
-        output=args.output,
-        class_names=names,
-        failures=args.failures or beside / 'failures.csv',
-        stop_at_failure=args.on_error == 'fail',
-        display_iter=args.display_iter,
-    )
+def evaluate_in_shards(args, job, output):
+    """Run one shard, or merge; the exit status of failures is that of the whole."""
+    if job.settings.output is None:
+        raise InputError('shard, merge and ray need --output, beside which the shards are')
+    if job.settings.stop_at_failure:
+        raise InputError('on_error=fail is of one run; with shards, leave it out')
+    with open_reader(args, job) as reader:
+        of_run = arguments_of_run(args, job, reader)
+        if has_ray(args):
+            merged = merge_on_cluster(args, job, reader, of_run, output)
+            return output.finish(merged) if merged else TOO_MANY_FAILURES
+        if args.shard is not None:
+            with open_engine(args, job) as engine:
+                of_run.update(arguments_of_engine(args, engine))
+                done = shards.run_shard(
+                    reader, engine, job.settings, of_run, args.shard, overwrite=args.overwrite
+                )
+            if done.ended:
+                return INTERRUPTED
+            print(f'shard {args.shard}: videos: {done.records}, scored: {done.scored}, failed: '
+                  f'{done.failed}', flush=True)  # fmt: skip
+        merged = shards.merge(reader, job.settings, of_run, after=args.shard, **output.told())
+    return output.finish(merged) if merged else 0
 
 
-def report(result, network, max_failures, settings):
-    """Print the totals and return the exit status."""
-    if result.ended:
-        rest = result.records - result.scored - result.failed
-        print(f'partial: {result.ended}, {rest} of {result.records} videos not reached')
-        if settings.output:
-            log.warning('the predictions so far are in %s.partial', settings.output)
-    if result.failed:
-        log.warning('%d failed, listed in %s', result.failed, settings.failures)
-    if result.failed > max_failures:
-        log.warning('exit status %d: max_failures is %d', TOO_MANY_FAILURES, max_failures)
-    if not result.scored:
-        log.warning('no video was scored: the accuracies below say nothing')
-    multiply_adds, parameters = cost.totals(network)
-    print(f'videos: {result.records}, scored: {result.scored}, failed: {result.failed}')
-    print(f'Test accuracy: {result.score}')
-    print(f'FLOPs: {multiply_adds / 1e9:.3f}, params: {parameters / 1e6:.3f}')
-    if result.ended == 'interrupted':
-        return INTERRUPTED
-    return TOO_MANY_FAILURES if result.ended or result.failed > max_failures else 0
+def merge_on_cluster(args, job, reader, of_run, output):
+    """Do all shards and merge them; None if some could not be done."""
+    with shards_done(
+        args, PROGRAM, job.settings.output, arguments=of_run, records=len(reader)
+    ) as are_done:
+        return shards.merge(reader, job.settings, of_run, **output.told()) if are_done else None
+
+
+@contextlib.contextmanager
+def open_worker(words):
+    """Give the Worker of an actor of Ray, for the driver's command line."""
+    args = command_line.parse(__doc__, *GROUPS, argv=words)
+    args.overwrite = False  # the driver has removed the shards
+    become_actor(args)
+    job = evaluation(args)
+    with open_reader(args, job) as reader, open_engine(args, job) as engine:
+        kind = arguments_of_engine(args, engine)
+        of_run = {**arguments_of_run(args, job, reader), **kind}
+
+        def run_shard(shard):
+            result = shards.run_shard(reader, engine, job.settings, of_run, shard)
+            if result.ended:
+                raise InputError(f'shard {shard} was ended: {result.ended}')
+            return Counts(result.records, result.failed)
+
+        yield Worker(kind, run_shard)
 
 
 if __name__ == '__main__':

@@ -13,25 +13,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from r2plus1d.api import Prediction, evaluate, extract, load, predict, published
+    from r2plus1d.api import evaluate, extract, load, predict, published, stream_predictions
     from r2plus1d.devices import Devices
     from r2plus1d.errors import InputError
+    from r2plus1d.evaluation.video_classes import ClipPrediction, Prediction
     from r2plus1d.model import Model
     from r2plus1d.networks.input import FlowSettings, Input
     from r2plus1d.sources.file_source import Stride
 
 __all__ = [
-    'Devices', 'FlowSettings', 'Input', 'InputError', 'Model', 'Prediction', 'Stride', 'evaluate',
-    'extract', 'load', 'predict', 'published',
+    'ClipPrediction', 'Devices', 'FlowSettings', 'Input', 'InputError', 'Model', 'Prediction',
+    'Stride', 'annotate', 'evaluate', 'extract', 'load', 'predict', 'published',
+    'stream_predictions',
 ]  # fmt: skip
 
 PLACES = {
+    'ClipPrediction': 'evaluation.video_classes',
     'Devices': 'devices',
     'FlowSettings': 'networks.input',
     'Input': 'networks.input',
     'InputError': 'errors',
     'Model': 'model',
+    'Prediction': 'evaluation.video_classes',
     'Stride': 'sources.file_source',
+    'annotate': 'pictures.annotate',
 }
 
 

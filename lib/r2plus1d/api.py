@@ -10,23 +10,24 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional, Union
 
-import numpy as np
-
 from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.datasets.database import DATA_FILE
+from r2plus1d.datasets.video_files import find_videos
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, Result
 from r2plus1d.evaluation.evaluate import evaluate as evaluate_source
-from r2plus1d.evaluation.metrics import score_video
+from r2plus1d.evaluation.video_classes import Prediction, PredictionSettings, predict_videos
 from r2plus1d.features import job as jobs
 from r2plus1d.features.extract import ExtractionSettings
 from r2plus1d.features.publish import FeatureOutput, Totals
-from r2plus1d.inference.prediction import predict as predict_source
 from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.published import PUBLISHED, Published
+from r2plus1d.pictures.activation_maps import ActivationMaps
+from r2plus1d.results.class_names import read_class_names
 from r2plus1d.sources.database_source import DatabaseSource
-from r2plus1d.sources.file_source import Stride, find_videos
+from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.sources.whole_videos import WholeVideos
 from r2plus1d.video.clip_settings import ClipSettings
@@ -37,38 +38,38 @@ ENGINE_FIELDS = {field.name for field in dataclasses.fields(EngineSettings)}
 INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)}
 CLIP_FIELDS = {field.name for field in dataclasses.fields(ClipSettings)} - INPUT_FIELDS
 UNIFORM_CLIPS = 10  # of a video, as the tools take
+DENSE = 'dense'
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a network says of one video.
-
-    Attributes:
-        path: of the video.
-        classes: ((name or number of the class, probability), ...), the most probable first.
-        probabilities: float32 (num_labels,), the mean over the clips; empty for a video that
-            failed.
-        failure: why there is no prediction, or None.
-    """
-
-    path: str
-    classes: tuple[tuple[Union[str, int], float], ...]
-    probabilities: np.ndarray = dataclasses.field(repr=False)
-    failure: Optional[str] = None
-
-
-def load(source: AnyPath, **settings: Any) -> Model:
+def load(
+    source: AnyPath,
+    *,
+    class_names: Union[AnyPath, Sequence[str], None] = None,
+    **settings: Any,
+) -> Model:
     """Return the Model of a weight file, or of published weights, which are downloaded if needed.
 
     Args:
-        source: a .pkl, a minidb or an .onnx file, or a name that `published` lists.
+        source: a .pkl, .mdl, .pth, .safetensors or .onnx file, a folder with weights and a
+            config.json, or a name that `published` or tools/model_zoo.py lists.
+        class_names: num_labels texts, the path of a file of them, or `kinetics400`, `hmdb51`,
+            `ucf101` or `sports1m`; those of the weights if left out.
         settings: what the file does not say: `length` and `rate` of its clips, `flow`, or any
             other field of networks.network.Network and networks.input.Input.
 
     Raises:
-        InputError: a file that cannot be read, a setting that it contradicts or that is missing.
+        InputError: a file that cannot be read, a setting that it contradicts or that is missing,
+            too few or too many class names.
     """
-    return Model.load(source, **settings)
+    model = Model.load(source, **settings)
+    if class_names is None:
+        return model
+    count = model.network.num_labels
+    if isinstance(class_names, (str, os.PathLike)):
+        return dataclasses.replace(model, class_names=read_class_names(class_names, count))
+    if len(class_names) != count:
+        raise InputError(f'class_names has {len(class_names)} names; num_labels is {count}')
+    return dataclasses.replace(model, class_names=tuple(class_names))
 
 
 def published() -> tuple[Published, ...]:
@@ -77,39 +78,67 @@ def published() -> tuple[Published, ...]:
 
 
 def predict(
+    model: Model, videos: Union[AnyPath, Sequence[AnyPath]], **settings: Any
+) -> list[Prediction]:
+    """Return a Prediction of each video, in their order; one that fails has the reason.
+
+    The arguments are those of stream_predictions.
+    """
+    return list(stream_predictions(model, videos, **settings))
+
+
+def stream_predictions(
     model: Model,
     videos: Union[AnyPath, Sequence[AnyPath]],
     *,
+    clips: Union[int, str] = UNIFORM_CLIPS,
+    stride: Optional[Stride] = None,
     top_k: int = 5,
     aggregation: str = 'mean',
+    maps: bool = False,
     batch_size: int = 6,
     devices: Devices = Devices(),  # noqa: B008 - frozen
     decode_threads: int = 4,
     **settings: Any,
-) -> list[Prediction]:
-    """Return a Prediction of each video, in their order; one that fails has the reason.
+) -> Iterator[Prediction]:
+    """Yield a Prediction of each video, in their order, as soon as it is known.
 
     Args:
         videos: files, folders of them, or .txt lists; one or several.
+        clips: how many, spread over the video; or `dense`, from its first frame to its last.
+        stride: between `dense` clips; they follow each other if left out.
         top_k: classes of each prediction.
         aggregation: `mean` or `max` over the clips of a video.
-        batch_size: videos that a device gets at a time.
+        maps: whether clips have activation maps, see evaluation.video_classes.ClipPrediction.
+        batch_size: videos that a device gets at a time; ten times as many `dense` clips.
         devices: where the network runs.
         decode_threads: videos decoded at the same time.
-        settings: fields of ClipSettings (`clips`, 10 if left out, `crops` ...) and of
-            EngineSettings (`engine`, `precision`, `threads` ...).
+        settings: other fields of ClipSettings (`crops` ...) and of EngineSettings (`engine`,
+            `precision`, `threads` ...).
 
     Raises:
-        InputError: no such video, a setting that is unknown or that the engine does not have.
+        InputError: no such video, a setting that is unknown or that the engine does not have, maps
+            of a network that has none.
     """
-    clips, engine_settings = _split(model, settings)
-    batch = batch_size * len(devices.ids)
-    source = WholeVideos(_found(videos), clips, threads=decode_threads, ahead=batch)
-    with _opened(model, engine_settings, devices, [model.network.prediction]) as engine:
-        return [
-            _prediction(sample, outputs, model, top_k, aggregation)
-            for sample, outputs in predict_source(source, engine, batch_size=batch)
-        ]
+    is_dense = clips == DENSE
+    if isinstance(clips, str) and not is_dense:
+        raise InputError(f'clips is {clips}; a number, or {DENSE}')
+    if stride and not is_dense:
+        raise InputError(f'stride is for clips={DENSE}; {clips} clips are spread over the video')
+    how = {'decode_type': 'frame', 'clips': 1} if is_dense else {'clips': clips}
+    of_clips, engine_settings = _split(model, {**settings, **how})
+    batch = batch_size * len(devices.ids) * (UNIFORM_CLIPS if is_dense else 1)
+    mapper = ActivationMaps(model.network, model.onnx or model.parameters) if maps else None
+    chosen = PredictionSettings(batch, top_k, aggregation, model.class_names, mapper)
+    paths = _found(videos)
+    ahead: dict[str, Any] = {'threads': decode_threads, 'ahead': batch}
+    source: Union[VideoFiles, WholeVideos] = (
+        VideoFiles(paths, of_clips, stride or Stride(of_clips.required), **ahead)
+        if is_dense
+        else WholeVideos(paths, of_clips, **ahead)
+    )
+    outputs = [model.network.prediction, *([mapper.blob] if mapper else [])]
+    return _predicted(model, source, engine_settings, devices, outputs, chosen)
 
 
 def evaluate(
@@ -186,7 +215,7 @@ def extract(
         InputError: no such source, blob or setting; an output that was made otherwise.
     """
     places = _several(source)
-    is_database = isinstance(source, (str, os.PathLike)) and (places[0] / 'data.mdb').exists()
+    is_database = isinstance(source, (str, os.PathLike)) and (places[0] / DATA_FILE).exists()
     settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
     clips, engine_settings = _split(model, settings)
     names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
@@ -194,7 +223,7 @@ def extract(
     sizes = ExtractionSettings(batch_size * len(devices.ids), threads=decode_threads)
     job = jobs.FeatureJob(
         model.network, names, FeatureOutput(target, is_folder=not target.suffix), sizes,
-        devices=devices, overwrite=overwrite,
+        devices=devices, overwrite=overwrite, class_names=model.class_names,
     )  # fmt: skip
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
     where = places[0] if is_database else places
@@ -244,19 +273,16 @@ def _opened(
         yield engine
 
 
-def _prediction(
-    sample: Any,
-    outputs: Optional[dict[str, np.ndarray]],
+def _predicted(
     model: Model,
-    top_k: int,
-    aggregation: str,
-) -> Prediction:
-    if outputs is None:
-        return Prediction(sample.path, (), np.empty(0, np.float32), sample.failure)
-    score = score_video(outputs[model.network.prediction], (), aggregation=aggregation)
-    names = model.class_names or range(model.network.num_labels)
-    best = ((names[c], float(score.probabilities[c])) for c in score.ranking[:top_k])
-    return Prediction(sample.path, tuple(best), score.probabilities)
+    source: Union[VideoFiles, WholeVideos],
+    engine_settings: EngineSettings,
+    devices: Devices,
+    outputs: Sequence[str],
+    settings: PredictionSettings,
+) -> Iterator[Prediction]:
+    with _opened(model, engine_settings, devices, outputs) as engine:
+        yield from predict_videos(source, engine, settings)
 
 
 def _found(videos: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:

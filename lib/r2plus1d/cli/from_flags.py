@@ -3,126 +3,33 @@
 import argparse
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional, Union
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Optional
 
 from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.cli.flags import FLOW_CHANNELS
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
+from r2plus1d.model import Model
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
-from r2plus1d.weights.card import NETWORK
-from r2plus1d.weights.infer import infer_flow, infer_width_is_same
-from r2plus1d.weights.stored import LIKELY_LENGTHS, Stored, open_weights
+from r2plus1d.weights.stored import Stored
 
 if TYPE_CHECKING:
     from r2plus1d.sources.database_source import DatabaseSource
     from r2plus1d.sources.sample import RecordNeeds
+    from r2plus1d.video.budget import Budget
     from r2plus1d.video.clip_settings import ClipSettings
-    from r2plus1d.weights.onnx_file import OnnxModel
 
 
-def take_weights(
-    args: argparse.Namespace, *, path: Optional[pathlib.Path] = None
-) -> Optional[Stored]:
-    """Let the file in load_model_path, or the published weights of its name, set what they decide.
+def model(args: argparse.Namespace, stored: Stored) -> Model:
+    """Return the Model of weights and of the options of NETWORK and CLIPS.
 
     Args:
-        path: of the weights, if not load_model_path.
-
-    Returns:
-        weights.stored.Stored, or None if there is no load_model_path.
-
-    Raises:
-        InputError: it cannot be read; a flag that was given differs from it; nobody says how long
-            the clips are.
+        stored: see weight_flags.take_weights.
     """
-    path = path or args.load_model_path
-    if path is None:
-        return None
-    stored = open_weights(path, getattr(args, 'db_type', None))
-    if getattr(args, 'precision', None) == 'int8' and not stored.is_int8:
-        raise InputError(
-            f'precision is int8, and {path} is not: tools/quantize.py makes an .onnx file that is'
-        )
-    for name, value in _options_of(stored, args).items():
-        _take(args, name, value, stored)
-    args.load_model_path = stored.path  # of a name: where it was put
-    return stored
-
-
-def _take(args, name, value, stored):
-    """Set an option by the file; InputError if another value was given."""
-    given = getattr(args, name)
-    same = {value, None} if name == 'pred_layer_name' else {value}
-    if name == 'pred_layer_name' and value is None:
-        same.add(f'last_out_L{stored.network["num_labels"]}')
-    if name in args.given and given not in same and not _is_same_width(name, given, stored):
-        shown = {'pred_layer_name': 'the default'}.get(name) if value is None else value
-        raise InputError(f'{name} is {given}, and {stored.path} is of {shown}; leave the flag out')
-    if name not in args.given or name != 'width':
-        setattr(args, name, value)
-
-
-def _is_same_width(name, given, stored):
-    """Whether another width makes the same numbers of channels."""
-    return name == 'width' and not stored.onnx and infer_width_is_same(given, stored.blobs)
-
-
-def _options_of(stored, args):
-    """{option: value} that a file decides."""
-    known = {
-        flag: stored.network[field]
-        for flag, field in NETWORK.items()
-        if field in stored.network and field != 'clip_length'  # which has two flags
-    }
-    if stored.is_int8:
-        known['precision'] = 'int8'
-    if stored.input:
-        return {**known, **_options_of_input(stored.input)}
-    data_type = infer_flow(stored.network)
-    if data_type and 'input_type' not in args.given:
-        known.update(input_type='flow', flow_data_type=data_type)
-    is_flow = known.get('input_type', args.input_type) == 'flow'
-    length = 'clip_length_of' if is_flow else 'clip_length_rgb'
-    if 'clip_length' in stored.network:
-        return {**known, length: stored.network['clip_length']}
-    if length not in args.given:
-        likely = ', '.join(map(str, LIKELY_LENGTHS[:-1]))
-        raise InputError(
-            f'{stored.path} does not say how long its clips are: give --{length}, which is likely '
-            f'{likely} or {LIKELY_LENGTHS[-1]}'
-        )
-    return known
-
-
-def _options_of_input(given):
-    """{option: value} of an Input."""
-    end = 'of' if given.flow else 'rgb'
-    options = {
-        'input_type': 'flow' if given.flow else 'rgb',
-        f'clip_length_{end}': given.length,
-        f'sampling_rate_{end}': given.rate,
-        'video_res_type': given.video_res_type,
-        'scale_h': given.scale_h,
-        'scale_w': given.scale_w,
-    }
-    if given.short_edge != min(given.scale_h, given.scale_w):  # what it is when left out
-        options['short_edge'] = given.short_edge
-    if given.flow:
-        options.update(
-            frame_gap_of=given.flow.gap,
-            do_flow_aggregation=given.flow.aggregate,
-            flow_data_type=given.flow.data_type,
-        )
-    return options
-
-
-def load_weights(of_network: Network, stored: Stored) -> 'Union[OnnxModel, dict[str, np.ndarray]]':
-    """Return what an engine's `load` takes: an OnnxModel, or the parameters of `of_network`."""
-    return stored.onnx or stored.parameters(of_network)
+    of_network = network(args)
+    parameters = {} if stored.onnx else stored.parameters(of_network)
+    return Model(of_network, clip_input(args), parameters, stored.class_names, stored.onnx)
 
 
 def engine_settings(args: argparse.Namespace) -> EngineSettings:
@@ -131,7 +38,14 @@ def engine_settings(args: argparse.Namespace) -> EngineSettings:
     A tool without the option engine_cache has no cache.
     """
     cache = getattr(args, 'engine_cache', None)
-    return EngineSettings(args.engine, args.precision, args.engine_threads, cache, args.use_cudnn)
+    return EngineSettings(
+        args.engine,
+        args.precision,
+        args.engine_threads,
+        cache,
+        args.use_cudnn,
+        args.deterministic,
+    )
 
 
 def engine(
@@ -164,7 +78,10 @@ def network(args: argparse.Namespace) -> Network:
         multi_label=args.multi_label,
         pred_layer_name=args.pred_layer_name,
         use_dropout=args.use_dropout,
+        use_pool1=args.use_pool1,
+        use_convolutional_pred=args.use_convolutional_pred,
         width=args.width,
+        bn_epsilon=args.bn_epsilon,
     )
 
 
@@ -203,9 +120,24 @@ def clip_settings(args: argparse.Namespace, **changes: Any) -> 'ClipSettings':
         'crops': args.crop_per_clip,
         'random_crop': args.random_crop,
         'mirror': args.random_mirror,
+        'use_truncated': args.use_truncated,
         'seed': args.seed,
+        'budget': budget(args),
     }
     return ClipSettings(**{**chosen, **changes})
+
+
+def budget(args: argparse.Namespace) -> 'Budget':
+    """Return the Budget of decoding that parsed options of the group CLIPS ask for."""
+    from r2plus1d.video.budget import Budget
+
+    return Budget(
+        packet_bytes=args.max_packet_mb * 2**20,
+        frame_pixels=args.max_frame_pixels,
+        pixels=args.max_pixels,
+        seconds=args.max_decode_seconds,
+        memory=args.max_decode_memory_mb * 2**20,
+    )
 
 
 def training_clips(args: argparse.Namespace) -> 'ClipSettings':
@@ -264,4 +196,6 @@ def devices(args: argparse.Namespace) -> Devices:
         raise InputError(f'gpus names a device twice: {",".join(map(str, ids))}')
     if ids and args.cpu_replicas > 1:
         raise InputError('cpu_replicas is for the CPU: leave it out, or gpus and num_gpus')
+    if any(isinstance(i, str) for i in ids):
+        return Devices('gpu', tuple(range(len(ids))), tuple(ids))
     return Devices('gpu', tuple(ids)) if ids else Devices('cpu', tuple(range(args.cpu_replicas)))

@@ -16,7 +16,8 @@ ALL = 'all'
 # A flag of no group here belongs to the last one.
 GROUPS = {
     'what goes in': """
-        test_data videos stride train_data calibration_data calibration_clips test_videos
+        predictions test_data videos stride train_data calibration_data calibration_clips
+        test_videos
         input_dir input_dir1 input_dir2 file_count alpha runs list_file dataset annotations subset
         use_local_file use_list use_video_id use_start_frame shuffle get_video_id num_iter
         num_iterations num_records max_clip
@@ -24,26 +25,28 @@ GROUPS = {
     'which network': """
         load_model_path pretrained_model is_checkpoint db_type download mirror cache model_name
         model_depth num_labels clip_length_rgb clip_length_of input_type flow_data_type
-        num_channels crop_size multi_label pred_layer_name width use_dropout
+        num_channels crop_size multi_label pred_layer_name width bn_epsilon use_dropout
     """,
     'which clips': """
-        decode_type clip_per_video clip_start_positions crop_per_clip clip_length
+        clips decode_type clip_per_video clip_start_positions crop_per_clip clip_length
         sampling_rate_rgb sampling_rate_of frame_gap_of do_flow_aggregation video_res_type scale_h
-        scale_w short_edge random_crop random_mirror seed
+        scale_w short_edge random_crop random_mirror seed use_truncated max_decode_seconds
+        max_decode_memory_mb max_packet_mb max_pixels max_frame_pixels
     """,
     'training': """
         epoch_size num_epochs base_learning_rate weight_decay step_epoch gamma max_loss
     """,
     'what runs it': """
-        engine precision engine_threads engine_cache gpus num_gpus cpu_replicas use_cudnn
-        cudnn_workspace_limit_mb batch_size num_decode_threads num_threads num_shards shard_id
-        run_id
+        engine precision engine_threads engine_cache deterministic gpus num_gpus cpu_replicas
+        use_cudnn cudnn_workspace_limit_mb batch_size num_decode_threads num_threads num_shards
+        shard_id run_id
     """,
     'what comes out': '',
 }
 # The first of these, beside what is required, are shown where not all flags fit on a screen.
 COMMON = """
-    test_data videos train_data load_model_path pretrained_model features output output_path sheet
+    test_data videos clips format annotate heatmap train_data load_model_path pretrained_model
+    features output output_path sheet
     file_store_path model_name model_depth num_labels clip_length_rgb input_type clip_per_video
     epoch_size num_epochs base_learning_rate step_epoch gpus batch_size use_local_file labels
     engine precision decode_type calibration_clips top_k stride width num_decode_threads plot
@@ -61,6 +64,7 @@ class Row:
         words: the values that are allowed, empty where they are not words.
         default: empty where there is nothing to show.
         is_required: whether the tool does not run without it.
+        is_positional: it may be given without its name.
     """
 
     name: str
@@ -69,6 +73,12 @@ class Row:
     words: str
     default: str
     is_required: bool
+    is_positional: bool = False
+
+    @property
+    def usage(self) -> str:
+        """How it is written on a command line."""
+        return self.metavar if self.is_positional else f'--{self.name}={self.metavar}'
 
 
 class Help(argparse.Action):
@@ -118,7 +128,7 @@ def render(prog: str, description: str, rows: 'list[Row]', *, is_full: bool) -> 
 
 def _text(prog, description, rows):
     about, example = split_description(description)
-    required = ''.join(f' --{row.name}={row.metavar}' for row in rows if row.is_required)
+    required = ''.join(f' {row.usage}' for row in rows if row.is_required)
     usage = f'usage: {prog}{required} [--flag=value]...'
     lines = [*_wrapped(usage, indent=7), *_wrapped(about)]
     if example:
@@ -146,7 +156,7 @@ def _grouped(rows):
 def _lines_of(row):
     text = f'{row.text}: {row.words}' if row.words else row.text
     text = f'{text} ({row.default})' if row.default else text
-    left = f'  --{row.name}={row.metavar}'
+    left = f'  {row.usage}'
     return _wrapped(f'{left:<{INDENT}} {text}', indent=INDENT + 1)
 
 

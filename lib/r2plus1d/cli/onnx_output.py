@@ -1,14 +1,13 @@
 """What the tools that write ONNX files share: what goes into a file, where to, and its summary."""
 
 import argparse
-import hashlib
 import math
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
-from r2plus1d.cli import flags, from_flags
-from r2plus1d.errors import InputError
+from r2plus1d.cli import flags, from_flags, weight_flags
+from r2plus1d.errors import InputError, printable
 from r2plus1d.networks.network import Network
 from r2plus1d.results.complete import require_folder_of
 from r2plus1d.weights import card, onnx_file
@@ -29,13 +28,13 @@ def wanted(args: argparse.Namespace, network: Network) -> list[str]:
 
 
 def take_weights(args: argparse.Namespace) -> Optional[Stored]:
-    """Return what from_flags.take_weights does; InputError for an .onnx file."""
+    """Return what weight_flags.take_weights does; InputError for an .onnx file."""
     if args.load_model_path.suffix == SUFFIX:
         raise InputError(
             f'load_model_path is {args.load_model_path}, an .onnx file already; give the weights '
             'that it was made from'
         )
-    return from_flags.take_weights(args)
+    return weight_flags.take_weights(args)
 
 
 def path_of(args: argparse.Namespace, ending: str = SUFFIX) -> pathlib.Path:
@@ -56,19 +55,23 @@ def path_of(args: argparse.Namespace, ending: str = SUFFIX) -> pathlib.Path:
 
 
 def described(
-    args: argparse.Namespace, network: Network, class_names: Optional[Sequence[str]]
+    args: argparse.Namespace, network: Network, stored: Stored, class_names: Optional[Sequence[str]]
 ) -> dict[str, str]:
     """The metadata that options of NETWORK, CLIPS and WEIGHTS make."""
     return onnx_file.describe(
         network,
         from_flags.clip_input(args),
         class_names=class_names,
-        weights_sha256=hashlib.sha256(args.load_model_path.read_bytes()).hexdigest(),
+        weights_sha256=stored.sha256,
     )
 
 
 def summary(path: pathlib.Path, network: Network, model: Any) -> Iterator[str]:
-    """Lines that say what was written and what is inside."""
+    """Lines that say what was written and what is inside, as they can be shown."""
+    yield from map(printable, _summary(path, network, model))
+
+
+def _summary(path: pathlib.Path, network: Network, model: Any) -> Iterator[str]:
     numbers = sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
     yield f'{path}: {path.stat().st_size / 1e6:.1f} MB, {numbers / 1e6:.3f} million numbers'
     yield f'{network.name}, {len(model.graph.node)} operators'
