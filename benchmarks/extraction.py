@@ -15,7 +15,7 @@ import tempfile
 import machine
 import videos
 
-from r2plus1d.cli import flag_types, flags
+from r2plus1d.cli import command_line, flag_types
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
 from r2plus1d.sources.database_source import DatabaseSource
@@ -34,7 +34,7 @@ THREADS = 4
 
 
 def main():
-    args = flags.parse(__doc__, BENCHMARK)
+    args = command_line.parse(__doc__, BENCHMARK)
     if args.clips > args.frames - CLIP.required + 1:
         raise InputError(f'clips is {args.clips}; {args.frames} frames have fewer starts')
     starts = list(range(args.clips))

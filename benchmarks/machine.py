@@ -5,6 +5,7 @@ much faster the same machine could be. A convolution can reuse more of what is i
 product of two matrices, so the share can pass 1.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -35,6 +36,24 @@ def timed(work):
 
 def seconds(work):
     return timed(work)[1]
+
+
+def cpu_seconds():
+    """Processor seconds so far of this program and of the processes that it started."""
+    ours, found = {os.getpid()}, 0.0
+    processes = sorted(int(path.name) for path in pathlib.Path('/proc').glob('[0-9]*'))
+    for number in processes:
+        with contextlib.suppress(OSError):
+            fields = pathlib.Path(f'/proc/{number}/stat').read_text().rpartition(')')[2].split()
+            if number in ours or int(fields[1]) in ours:
+                ours.add(number)
+                found += time.clock_gettime(process_clock(number))
+    return found
+
+
+def process_clock(number):
+    """Linux's clock of a process, in nanoseconds; /proc counts in hundredths of a second."""
+    return ~number << 3 | 2
 
 
 def unit(precision):

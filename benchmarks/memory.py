@@ -6,8 +6,9 @@
         --model_name=r2d --model_depth=10 --width=0.0625
 
 Each run of the tool is a process of its own, with random weights. test_net reads whole videos;
-extract_features writes the softmax of clips that begin anywhere as .npy files. The videos are 40
-small ones, again and again. Flags of the tool's network, clips and engine are passed on.
+extract_features writes the softmax of clips that begin anywhere as .npy files. The videos are small
+ones, 40 at most, again and again, and a little longer than a clip needs. Flags of the tool's
+network, clips and engine are passed on.
 """
 
 import itertools
@@ -22,7 +23,7 @@ import tempfile
 import machine
 import videos
 
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
@@ -35,24 +36,29 @@ BENCHMARK = {
 }
 GROUPS = (flags.NETWORK, flags.CLIPS, flags.ENGINE, flags.DEVICES, BENCHMARK)
 NETWORK = {'num_labels': 400, 'clip_length_rgb': 8}
-VIDEOS, NUM_FRAMES = 40, 60
+VIDEOS, MORE_FRAMES = 40, 50
 EXTRACTION = ('--output_format=npy', '--features=softmax', '--use_local_file=1')
 
 
 def main():
-    args = flags.parse(__doc__, *GROUPS, **NETWORK)
+    args = command_line.parse(__doc__, *GROUPS, **NETWORK)
     own = re.compile(f'--({"|".join(BENCHMARK)})=')
     passed = [f'--{name}={value}' for name, value in NETWORK.items()]
     passed += [word for word in sys.argv[1:] if not own.match(word)]
     print(machine.description())
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        paths = videos.write_videos(folder, VIDEOS, size=(160, 120), num_frames=NUM_FRAMES, fps=25)
+        numbers = args.records or [100, 1000]
+        count = min(VIDEOS, max(numbers))
         network = from_flags.network(args)
+        required = from_flags.clip_settings(args, decode_type='start', clips=1).required
+        paths = videos.write_videos(
+            folder, count, size=(160, 120), num_frames=required + MORE_FRAMES, fps=25
+        )
         save_pickle(folder / 'weights.pkl', random_parameters(network, 0))
         passed += [f'--load_model_path={folder / "weights.pkl"}']
         first = None
-        for records in args.records or [100, 1000]:
+        for records in numbers:
             peak = peak_of(command(args, paths, records, folder), passed)
             first = first or peak
             print(f'{records} records: peak {peak / 1e6:.0f} MB, {peak / first:.3f} of the first')
@@ -67,19 +73,19 @@ def command(args, paths, records, folder):
         videos.write_database(database, some)
         return [*tool, f'--output={output}.csv']
     starts = random.Random(0)
-    last = NUM_FRAMES - from_flags.clip_settings(args, decode_type='start', clips=1).required
-    clips = [(path, starts.randint(0, last), i % VIDEOS) for i, path in enumerate(some)]
+    clips = [(path, starts.randint(0, MORE_FRAMES), i % len(paths)) for i, path in enumerate(some)]
     videos.write_clip_database(database, clips)
     return [*tool, *EXTRACTION, f'--output_path={output}']
 
 
 def peak_of(tool, passed):
     """Peak resident bytes of one run of a tool."""
-    words = [*tool, *passed]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise InputError(f'the tool failed; run it: {" ".join(words)}')
+    with tempfile.TemporaryFile('w+') as log:
+        process = subprocess.Popen([*tool, *passed], stdout=subprocess.DEVNULL, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            log.seek(0)
+            raise InputError(f'{tool[1]} failed: {log.read().splitlines()[-1]}')
     return usage.ru_maxrss * 1024
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 from machine import INT8
 
 from r2plus1d.backends.choose import require
-from r2plus1d.cli import flag_types, flags, from_flags
+from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.errors import InputError
 
 DESCRIPTION = 'Videos per second: decoding alone, the network alone, and both, by each engine.'
@@ -83,7 +83,7 @@ class Step:
 
 def parse(argv=None):
     """Parse words of the command line; None takes the process's own."""
-    return flags.parse(DESCRIPTION, *GROUPS, argv=argv, **DEFAULTS)
+    return command_line.parse(DESCRIPTION, *GROUPS, argv=argv, **DEFAULTS)
 
 
 def plan(args, argv):

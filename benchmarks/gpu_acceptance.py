@@ -1,0 +1,69 @@
+"""Whether the engine and the trainer torch are right and fast on this machine's GPU.
+
+    .venv-modern/bin/python benchmarks/gpu_acceptance.py --stage=correctness
+    .venv-modern/bin/python benchmarks/gpu_acceptance.py --stage=inference
+    .venv-modern/bin/python benchmarks/gpu_acceptance.py --stage=training
+
+Weights and clips are random; nothing is downloaded. Each step prints one line of JSON when it ends:
+its name, its seconds, what it found, and `ok` where something can be wrong. A step that fails says
+`error`, and the next one begins. After 9 minutes no new step begins. The exit status is 1 if a step
+was not ok.
+"""
+
+import json
+import time
+
+import gpu_correctness
+import gpu_inference
+import gpu_training
+from gpu_steps import Setting, describe
+
+from r2plus1d.backends import choose
+from r2plus1d.cli import command_line, flag_types, flags
+from r2plus1d.cli.main import run
+
+SECONDS = 540
+STAGES = {
+    'correctness': gpu_correctness.steps,
+    'inference': gpu_inference.steps,
+    'training': gpu_training.steps,
+}
+OPTIONS = {
+    'stage': (flag_types.one_of(*STAGES), flags.REQUIRED, 'what is tried'),
+    'device': (flag_types.one_of('gpu', 'cpu'), 'gpu', 'cpu: try the program without a GPU'),
+    'tiny': (flag_types.bit, False, '1: a small network, few clips and few variants'),
+}
+
+
+def main():
+    args = command_line.parse(__doc__, OPTIONS)
+    choose.require('torch')
+    if args.device == 'gpu':
+        from r2plus1d.backends.pytorch.gpu_checks import require_gpus
+
+        require_gpus([0], 'fp32')
+    setting = Setting(args.device, args.tiny)
+    began, right = time.monotonic(), True
+    for name, step in (('machine', describe), *STAGES[args.stage](setting)):
+        if time.monotonic() - began > SECONDS:
+            found = {'skipped': f'{SECONDS} seconds are over'}
+        else:
+            found = tried(step, setting)
+        right = right and found.get('ok', True)
+        print(json.dumps({'step': name, **found}), flush=True)
+    return 0 if right else 1
+
+
+def tried(step, setting):
+    """What a step found, or how it failed, and how long it took."""
+    began = time.monotonic()
+    try:
+        found = step(setting)
+    except Exception as error:  # of whatever kind: the next step is another question
+        text = str(error).strip().partition('\n')[0]
+        found = {'ok': False, 'error': f'{type(error).__name__}: {text}'}
+    return {'seconds': round(time.monotonic() - began, 2), **found}
+
+
+if __name__ == '__main__':
+    run(main)

@@ -1,0 +1,45 @@
+"""benchmarks/trainers.py: one turn of what is here, and what it says where something is missing."""
+
+import sys
+
+import pytest
+
+from r2plus1d.backends.installed import has
+
+FLAGS = ('--rounds=1', '--iterations=1', '--widths=0.125')
+
+
+@pytest.fixture
+def database(make_video, make_database):
+    return make_database([(make_video(14 + i).read_bytes(), i) for i in range(2)])
+
+
+def cells_of(done):
+    assert done.returncode == 0, done.stderr
+    return [line.strip('| ').split(' | ') for line in done.stdout.splitlines()[3:]]
+
+
+@pytest.mark.skipif(not has('torch'), reason='needs PyTorch 2')
+def test_precisions_take_turns(run_tool, database):
+    from r2plus1d.backends.pytorch import device
+
+    if not device.cpu_has_bf16():
+        pytest.skip('a processor without bfloat16')
+    done = run_tool(
+        'benchmarks/trainers.py', *FLAGS, f'--test_data={database}', '--caffe2_python=gone'
+    )
+    rows = cells_of(done)
+    assert [row[:2] for row in rows] == [['0.125', 'torch fp32'], ['0.125', 'torch bf16']]
+    assert rows[0][3] == '1.00'
+    assert all(float(row[2]) > 0 and 0 <= float(row[4].rstrip('%')) <= 100 for row in rows)
+    assert 'no gone: without Caffe2' in done.stderr
+
+
+def test_a_turn_that_fails_is_one_line(run_tool, tmp_path):
+    done = run_tool(
+        'benchmarks/trainers.py', *FLAGS, '--test_data=nothing',
+        f'--caffe2_python={sys.executable}', f'--torch_python={sys.executable}',
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'caffe2 fp32: exit status 1: ' in done.stderr.splitlines()[-1]
+    assert 'Traceback' not in done.stderr
