@@ -1,11 +1,15 @@
 """Videos whose frames carry their number, databases of them, and the golden arrays."""
 
+import contextlib
+import fcntl
 import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +17,12 @@ import pytest
 import system_programs
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
+from r2plus1d.errors import InputError
 from r2plus1d.video.encode import write_video
+from tool_here import run_here
+
+# Threads of a framework that wait for each other leave the cores to the tests beside them.
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / 'tools'))  # a tool that a test loads finds _start, as a program does
@@ -28,6 +37,18 @@ CODECS = {
     'mov': 'libx264',
     'webm': 'libvpx-vp9',
 }
+
+
+def pytest_configure(config):
+    """Let the programs that tests start be ended by signals.
+
+    What runs in the background or behind nohup ignores some, and so do all that it starts. What a
+    process handles itself is as by default in those that it starts.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 def pytest_sessionstart(session):
@@ -130,14 +151,87 @@ def audio_only():
     return sound.getvalue()
 
 
+def write_narrow(path, frames):
+    """Write frames of one pixel's width, at which swscale crashes; FFmpeg 8 does not make them."""
+    try:
+        write_video(path, frames, fps=25, codec='ffv1', pixel_format='yuv444p')
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+class DecodersHere:
+    """Stands in for video.decoders.DECODERS, so that what a test changes is what decodes."""
+
+    def prepare(self):
+        """No process is needed."""
+
+    def call(self, budget, function, *args, **keywords):
+        return function(*args, **keywords)
+
+    def stream(self, budget, function, *args):
+        yield from function(*args)
+
+    def ending_calls(self, threads):
+        return contextlib.nullcontext()
+
+
+@pytest.fixture
+def replace_decoders(monkeypatch):
+    """Return a function that puts something in the place of video.decoders.DECODERS."""
+
+    def replace(others):
+        for name, module in list(sys.modules.items()):
+            if name.startswith('r2plus1d.') and hasattr(module, 'DECODERS'):
+                monkeypatch.setattr(module, 'DECODERS', others)
+
+    return replace
+
+
+@pytest.fixture
+def decode_here(replace_decoders):
+    """Decode in the process of the test."""
+    replace_decoders(DecodersHere())
+
+
+@pytest.fixture(scope='session')
+def sample_videos(tmp_path_factory):
+    """Folder of the bundled sample's test videos; tests that add something to it copy it.
+
+    The processes that share the tests make it once.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base
+    folder = base / 'sample_videos'
+    with (base / 'sample_videos.lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / 'test_list.csv').exists():  # it is written last
+            command = [sys.executable, ROOT / 'data' / 'create_sample.py', f'--output={folder}']
+            subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
 def run_tool(tmp_path):
-    """Return a function that runs a tool as a user does; gives the CompletedProcess."""
+    """Return a function that runs a tool in `tmp_path`, in this process; gives its Result."""
 
-    def run(tool, *arguments, cwd=tmp_path, **options):
+    def run(tool, *arguments, cwd=tmp_path):
+        return run_here(tool, *arguments, cwd=cwd)
+
+    return run
+
+
+@pytest.fixture
+def start_tool(tmp_path):
+    """Return a function that runs a tool as `run_tool` does, but in a process of its own.
+
+    It is for what only a process has: its environment, its limits, and what it prints at the end.
+    """
+
+    def run(tool, *arguments, **options):
         command = [sys.executable, str(ROOT / tool), *map(str, arguments)]
         return subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False, **options
-        )
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+            **options,
+        )  # fmt: skip
 
     return run

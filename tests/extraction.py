@@ -32,10 +32,10 @@ def run_here(*arguments):
     return tool_here.run_here(TOOL, *arguments)
 
 
-def save_weights(folder):
+def save_weights(folder, parameters=PARAMETERS):
     """Write the network's weights; return the flag that names them."""
     path = folder / 'weights.pkl'
-    save_pickle(path, PARAMETERS)
+    save_pickle(path, parameters)
     return f'--load_model_path={path}'
 
 

@@ -15,6 +15,17 @@ NETWORKS = [
     Network('mc3', 10, clip_length=8, num_labels=5, width=0.125),
     Network('r3d', 26, clip_length=8, num_labels=5, width=0.125),
     Network('c3d', num_labels=5, width=0.0625),
+    Network(
+        'ir-csn',
+        50,
+        clip_length=8,
+        crop_size=256,
+        num_labels=5,
+        width=0.125,
+        use_pool1=True,
+        use_convolutional_pred=True,
+    ),
+    Network('ip-csn', 50, clip_length=8, num_labels=5, width=0.125),
 ]
 
 
@@ -25,30 +36,39 @@ def quantize(network, parameters, clips, outputs, metadata=None):
     convolutions = [node for node in plan.nodes if node.kind == 'Conv']
     values = list(dict.fromkeys(node.inputs[0] for node in convolutions))
     arrays = {t.name: numpy_helper.to_array(t) for t in float_model.graph.initializer}
+    depthwise = {node.inputs[0] for node in convolutions if node.group > 1}
     found = int8.Quantization(
-        ranges=ranges_of(network, parameters, clips, values),
+        ranges=ranges_of(network, parameters, clips, values, depthwise),
         weights={node.parameters[0]: rounded(arrays[node.parameters[0]]) for node in convolutions},
         biases={},
     )
     return onnx_operators.assemble(
         network,
-        int8.add(plan, values),
+        int8.add(plan, found.scales),
         {**arrays, **found.values},
         {entry.key: entry.value for entry in float_model.metadata_props},
     )
 
 
-def ranges_of(network, parameters, clips, values):
+def compared(network):
+    """Blobs to be compared; random weights of deep networks leave one class of softmax only."""
+    deep = network.depth >= 50
+    return network.logits if deep else network.prediction, 'fc7' if network.is_c3d else 'final_avg'
+
+
+def ranges_of(network, parameters, clips, values, depthwise):
     if clips is None:
         return dict.fromkeys(values, (0.0, 6.0))
     model = onnx_engine.export(network, parameters, [name for name in values if name != 'data'])
     made = {'data': clips, **run_openvino(model, clips)[0]}
-    return {name: around_zero(made[name].min(), made[name].max()) for name in values}
+    # Of all channels together, or, as NNCF has it, of each where a depthwise convolution reads it
+    axes = {name: (0, 2, 3, 4) if name in depthwise else None for name in values}
+    return {n: around_zero(made[n].min(axis=axes[n]), made[n].max(axis=axes[n])) for n in values}
 
 
 def around_zero(low, high):
     """The range made a little larger, so that 0 is one of the 256 numbers."""
-    low, high = min(float(low), 0.0), float(high)
+    low, high = np.minimum(np.float64(low), 0), np.maximum(np.float64(high), 1e-6)
     step = (high - low) / 254
     low = np.floor(low / step) * step
     return low, low + 255 * step
@@ -67,7 +87,9 @@ def precisions_of(model, network):
 
     read = openvino.Core().read_model(model.SerializeToString())
     read.reshape({'data': [1, *network.data_shape]})
-    compiled = openvino.Core().compile_model(read, 'CPU')
+    # As the engine does: in bf16 OpenVINO has no depthwise convolution of 8 bits.
+    hint = {'INFERENCE_PRECISION_HINT': 'f32'}
+    compiled = openvino.Core().compile_model(read, 'CPU', hint)
     found = {
         operation.get_rt_info()['runtimePrecision'].astype(str)
         for operation in compiled.get_runtime_model().get_ops()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from r2plus1d.cli import flags, from_flags
+from r2plus1d.cli import command_line, flags, from_flags
 from r2plus1d.networks import graph
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
@@ -36,7 +36,7 @@ def clips_of(network, count=2):
 
 def settings_of(**changes):
     """The Input that flags of a tool ask for."""
-    args = flags.parse('', flags.NETWORK, flags.CLIPS, argv=[])
+    args = command_line.parse('', flags.NETWORK, flags.CLIPS, argv=[])
     vars(args).update(changes)
     return from_flags.clip_input(args)
 

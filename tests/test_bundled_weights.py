@@ -16,9 +16,10 @@ pytest.importorskip('caffe2.python', reason='needs Caffe2')
 WEIGHTS = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
 
 
-def test_the_sample_is_recognized(tmp_path):
+def test_the_sample_is_recognized(sample_videos, tmp_path):
+    sample = shutil.copytree(sample_videos, tmp_path / 'sample')
     environment = {k: v for k, v in os.environ.items() if k not in ('TEST_DATA', 'MODEL')}
-    environment.update(SAMPLE=str(tmp_path / 'sample'), CLIPS='2')
+    environment.update(SAMPLE=str(sample), CLIPS='2')
     result = subprocess.run(
         [shutil.which('dash') or 'sh', str(ROOT / 'scripts' / 'test_r2plus1d_kinetics.sh')],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,

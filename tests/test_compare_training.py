@@ -27,11 +27,11 @@ def test_the_last_epoch_of_each_run_the_best_last(tmp_path, run_tool):
     assert done.returncode == 0, done.stderr
     cells = [line.strip('| ').split(' | ') for line in done.stdout.splitlines()]
     assert cells[0] == [
-        'network', 'params (M)', 'GLOPs', 'epochs', 'train loss', 'train clip', 'test clip',
-        'test video',
+        'network', 'params (M)', 'GLOPs', 'runs', 'epochs', 'train loss', 'train clip',
+        'test clip', 'test video',
     ]  # fmt: skip
-    assert cells[2] == ['r2d', '0.184', '0.056', '3', '0.500', '50.0', '50.0', '40.0']
-    assert cells[3] == ['r2plus1d', '0.519', '0.343', '2', '0.500', '50.0', '50.0', '90.0']
+    assert cells[2] == ['r2d', '0.184', '0.056', '1', '3', '0.500', '50.0', '50.0', '40.0']
+    assert cells[3] == ['r2plus1d', '0.519', '0.343', '1', '2', '0.500', '50.0', '50.0', '90.0']
 
 
 def test_nothing_to_compare(tmp_path, run_tool):
@@ -43,3 +43,33 @@ def test_nothing_to_compare(tmp_path, run_tool):
     done = run_tool('tools/compare_training.py', '--runs=runs', *FLAGS)
     assert done.returncode == 1
     assert 'r2d_w0.125_log.csv has no epochs yet' in done.stderr
+
+
+def cells_of(done):
+    assert done.returncode == 0, done.stderr
+    return [line.strip('| ').split(' | ') for line in done.stdout.splitlines()][2:]
+
+
+def test_runs_of_several_seeds_are_averaged(tmp_path, run_tool):
+    for seed, accuracies in enumerate(((0.2, 0.5), (0.2, 0.6), (0.2, 0.7))):
+        write_log(tmp_path / 'runs' / f'seed{seed}', 'mc3', *accuracies)
+    write_log(tmp_path / 'runs' / 'seed0', 'ir-csn-50', 0.1, 0.8)
+    write_log(tmp_path / 'runs', 'r2d', 0.9)
+    done = run_tool('tools/compare_training.py', '--runs=runs', *FLAGS)
+    mc3, csn = cells_of(done)
+    assert mc3[0] == 'mc3'
+    assert mc3[3:] == ['3', '2', '0.500 ± 0.000', *['50.0 ± 0.0'] * 2, '60.0 ± 10.0']
+    assert csn[0] == 'ir-csn-50'
+    assert float(csn[1]) > float(mc3[1])  # of 50 layers
+    assert csn[3:] == ['1', '2', '0.500', '50.0', '50.0', '80.0']
+    assert 'r2d_w0.125_log.csv and other logs outside of the folders of seeds' in done.stderr
+
+
+def test_runs_of_different_length_are_not_averaged(tmp_path, run_tool):
+    write_log(tmp_path / 'runs' / 'a', 'r2d', 0.1, 0.2)
+    write_log(tmp_path / 'runs' / 'b', 'r2d', 0.1)
+    done = run_tool('tools/compare_training.py', '--runs=runs', *FLAGS)
+    assert done.returncode == 1
+    assert (
+        'a/r2d/r2d_w0.125_log.csv has 2 epochs, runs/b/r2d/r2d_w0.125_log.csv has 1' in done.stderr
+    )

@@ -1,11 +1,18 @@
 """Files that appear when they are complete."""
 
+import errno
 import os
 
 import pytest
 
 from r2plus1d.errors import InputError
-from r2plus1d.results.complete import complete_csv, complete_file, complete_path, require_place
+from r2plus1d.results.complete import (
+    complete_csv,
+    complete_file,
+    complete_path,
+    full_disk_named,
+    require_place,
+)
 
 
 def files_of(folder):
@@ -36,6 +43,31 @@ def test_rows_of_a_csv_stay_under_the_partial_name(tmp_path):
         write([1, 2])
         raise ValueError
     assert files_of(tmp_path) == {'x.csv.partial': 'a,b\n1,2\n'}
+
+
+def test_a_csv_without_rows_is_there_only_if_all_went_well(tmp_path):
+    with pytest.raises(ValueError), complete_csv(tmp_path / 'new' / 'x.csv', ['a', 'b']):
+        raise ValueError
+    assert files_of(tmp_path) == {}
+    with complete_csv(tmp_path / 'x.csv', ['a', 'b']):
+        assert files_of(tmp_path) == {}
+    assert files_of(tmp_path) == {'x.csv': 'a,b\n'}
+
+
+def full_error(number=errno.ENOSPC):
+    return OSError(number, os.strerror(number))
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError) as caught, complete_file(tmp_path / 'x'):
+        raise full_error()
+    assert caught.value.filename == str(tmp_path / 'x')
+    with pytest.raises(OSError) as caught, full_disk_named('y'), full_disk_named('x'):
+        raise full_error(errno.EDQUOT)
+    assert caught.value.filename == 'x'
+    with pytest.raises(OSError) as caught, full_disk_named('x'):
+        raise full_error(errno.EPIPE)
+    assert caught.value.filename is None
 
 
 def test_without_a_path_rows_go_nowhere():

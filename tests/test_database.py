@@ -369,12 +369,13 @@ def test_the_old_database_survives_a_failing_overwrite(tmp_path):
 
 
 def test_what_appears_meanwhile_is_not_overwritten(tmp_path):
+    write(tmp_path / 'other', numbered(4))
     with (
         pytest.raises(InputError, match='exists already'),
         DatabaseWriter(tmp_path / 'db', 1) as writer,
     ):
         writer.add(RECORDS[0])
-        write(tmp_path / 'db', numbered(4))
+        shutil.copytree(tmp_path / 'other', tmp_path / 'db')
     assert read(tmp_path / 'db') == numbered(4)
 
 
@@ -415,11 +416,13 @@ def test_a_killed_writer_leaves_no_database(tmp_path):
         assert process.stdout.readline() == 'writing\n'
         assert not path.exists()
         write(tmp_path / 'db2', numbered(1))  # a name that begins like it
-        with DatabaseWriter(path, 1) as writer:  # a second writer leaves the live one's work alone
-            writer.add(RECORDS[0])
-            assert len(partials(tmp_path)) == 2
+        with (  # a second writer leaves the live one's work alone
+            pytest.raises(InputError, match=f'/db is being written by process {process.pid} on '),
+            DatabaseWriter(path, 1),
+        ):
+            pass
         process.send_signal(signal.SIGKILL)
-    shutil.rmtree(path)
+    assert not path.exists()
     assert len(partials(tmp_path)) == 1
     assert read(write(path, numbered(2))) == numbered(2)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['db', 'db2']
@@ -494,11 +497,15 @@ def test_a_list_is_read_by_the_names_of_its_columns(videos):
         ('org_video,label\nvideo_id,3\n', False),
         ('org_video,label,video_ids\n', False),
         ('', False),
-        pytest.param('a' * 200_000, False, id='no CSV'),
     ],
 )
 def test_a_column_is_looked_for_in_the_first_line(videos, text, expected):
     assert lists.has_column(write_list(text), 'video_id') is expected
+
+
+def test_no_column_is_looked_for_in_what_is_no_csv(videos):
+    with pytest.raises(InputError, match='list.csv: line 1: field larger than field limit'):
+        lists.has_column(write_list('a' * 200_000), 'video_id')
 
 
 def test_a_name_that_is_no_utf8_is_found(videos):
@@ -524,7 +531,17 @@ def test_a_list_is_written_whole_or_not_at_all(videos):
         ('nope.mp4,1,0,0', 'nope.mp4 does not exist in /'),
         ('/nope.mp4,1,0,0', '/nope.mp4 does not exist$'),
         ('empty.mp4,1,0,0', 'empty.mp4 is empty'),
-        ('folder.mp4,1,0,0', 'folder.mp4 is not a file'),
+        ('folder.mp4,1,0,0', 'folder.mp4 is not a regular file but a folder'),
+        ('/dev/null,1,0,0', '/dev/null is not a regular file but a device'),
+        ('a.mp4\u2028,1,0,0', r"'a.mp4\\u2028' does not exist in /"),
+        ('a.mp4,-1,0,0', 'label is -1; the first class is 0'),
+        ('a.mp4,3;-2,0,0', 'label is -2; the first class is 0'),
+        pytest.param(
+            f'a.mp4,{"7" * 5000},0,0', 'label has 5000 digits, which need more', id='digits'
+        ),
+        pytest.param(
+            f'a.mp4,{"x" * 5000},0,0', r"label is 'x{30}\.\.\.', not an integer$", id='letters'
+        ),
         ('a.mp4/b,1,0,0', "'a.mp4/b': Not a directory"),
         (' ,1,0,0', 'org_video is empty'),
         ('a.mp4,,0,0', 'label is empty'),
@@ -558,6 +575,49 @@ def test_a_file_that_may_not_be_read_is_named(videos):
     (videos / 'a.mp4').chmod(0)
     with pytest.raises(InputError, match='line 2: a.mp4 may not be read'):
         lists.read_rows(write_list('org_video,label\na.mp4,1\n'))
+
+
+STRAY_QUOTES = {
+    'in a path': ('{0}.mp4,{1}\n', '"{0}.mp4,{1}\n'),
+    'around a path and more': ('{0}.mp4,{1}\n', '"{0}.mp4",{1}"\n'),
+    'in a label': ('{0}.mp4,{1}\n', '{0}.mp4,"{1}\n'),
+}
+
+
+@pytest.mark.parametrize('kind', STRAY_QUOTES)
+@pytest.mark.parametrize('stray', [{3}, {3, 9}, {0, 15}, {15}])
+def test_a_stray_quote_swallows_no_rows(videos, kind, stray):
+    good, bad = STRAY_QUOTES[kind]
+    lines = [(bad if i in stray else good).format('abcd'[i % 4], i) for i in range(16)]
+    with pytest.raises(
+        InputError, match=f'list.csv: (line |[12] of 16 rows.*\n  line ){min(stray) + 2}'
+    ):
+        lists.read_rows(write_list('org_video,label\n' + ''.join(lines)))
+
+
+@pytest.mark.parametrize('end', ['"\n', '\n'])
+def test_a_stray_quote_in_another_column_swallows_no_rows(videos, end):
+    path = write_list(f'org_video,label,note\na.mp4,0,"x\nb.mp4,1,y\nc.mp4,2,z{end}d.mp4,3,\n')
+    with pytest.raises(InputError, match='list.csv: line 2( to 4)?:? .*double quote'):
+        lists.read_rows(path)
+
+
+def test_a_quote_that_is_part_of_a_name_will_do(videos):
+    names = ['5" long.mp4', '"quoted".mp4', 'two\nlines.mp4', 'a,b.mp4']
+    for name in names:
+        (videos / name).write_bytes(VIDEO)
+    rows = [Row(name, (label,)) for label, name in enumerate(names)]
+    lists.write_rows('list.csv', rows)
+    assert lists.read_rows('list.csv') == rows
+    assert lists.read_rows(write_list('org_video,label\n5" long.mp4,0\n')) == rows[:1]
+
+
+def test_good_rows_and_bad_ones(videos):
+    good, bad = lists.examine_rows(write_list('org_video,label\na.mp4,0\n\nx.mp4,1\na.mp4,\n'))
+    assert good == [(2, Row('a.mp4', (0,)))]
+    assert bad == [
+        (4, 'x.mp4', f'x.mp4 does not exist in {videos}'), (5, 'a.mp4', 'label is empty'),
+    ]  # fmt: skip
 
 
 def test_many_bad_rows_are_counted(videos):
@@ -596,7 +656,8 @@ def run_tool(*arguments):
 
 
 def create(*arguments, text='org_video,label\na.mp4,0\nb.mp4,1\nc.mp4,2\nd.mp4,3\n'):
-    return run_tool(f'--list_file={write_list(text)}', '--output_file=db', *arguments)
+    list_file = f'--list_file={write_list(text)}'
+    return run_tool(list_file, '--output_file=db', '--check=0', *arguments)  # no real videos
 
 
 def test_the_tool_stores_videos(videos):
@@ -698,7 +759,7 @@ def script(tmp_path):
 def test_the_script_without_a_list_takes_the_sample(script):
     root, run = script
     for outcome in 'wrote', 'unchanged:':  # a second run makes it anew, and finds it the same
-        done = run()
+        done = run('--check=0')
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f'{outcome} 1 records')
         assert done.stderr.startswith(
@@ -710,7 +771,7 @@ def test_the_script_without_a_list_takes_the_sample(script):
 def test_the_script_takes_a_list_and_arguments(script, videos):
     _, run = script
     path = write_list('org_video,label,video_id\na.mp4,1,5\nb.mp4,2,6\n', 'my list.csv')
-    done = run('--shuffle=0', LIST_FILE=path, USE_LIST='1', USE_VIDEO_ID='1')
+    done = run('--check=0', '--shuffle=0', LIST_FILE=path, USE_LIST='1', USE_VIDEO_ID='1')
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == 'create_kinetics_lmdb.sh: my list.csv -> my list_lmdb'
     assert read('my list_lmdb') == [
@@ -719,7 +780,7 @@ def test_the_script_takes_a_list_and_arguments(script, videos):
     refused = run(LIST_FILE=path)
     assert refused.returncode == 1
     assert 'my list_lmdb exists already' in refused.stderr
-    moved = run(LIST_FILE=path, OUTPUT='other', OVERWRITE='1')
+    moved = run('--check=0', LIST_FILE=path, OUTPUT='other', OVERWRITE='1')
     assert moved.stdout == 'wrote 2 records (0.0 MB) to other\n'
 
 

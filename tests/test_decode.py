@@ -11,8 +11,9 @@ from av.stream import Disposition
 from conftest import number_of
 from r2plus1d.errors import RecordError
 from r2plus1d.video import decode
-from r2plus1d.video.container import video_stream
+from r2plus1d.video.container import TITLES, video_stream
 from r2plus1d.video.decode import Video
+from r2plus1d.video.keyframes import from_keyframe
 
 SIZE = (171, 128)
 
@@ -52,11 +53,15 @@ def test_order_is_that_of_presentation(make_video):
 def test_pixels_are_those_of_one_conversion(make_video, size):
     path = make_video(10)
     with av.open(str(path)) as container:
+        # Without labels of chroma and colours, which PyAV from 17 on reads
+        plain = [
+            av.VideoFrame.from_ndarray(f.to_ndarray(), 'yuv420p') for f in container.decode(video=0)
+        ]
         expected = [
             frame.to_ndarray(
                 format='rgb24', width=size[0], height=size[1], interpolation='FAST_BILINEAR'
             )
-            for frame in container.decode(video=0)
+            for frame in plain
         ]
     with Video(path) as video:
         for index, pixels, seconds in video.frames_at(set(range(10)), size):
@@ -98,7 +103,7 @@ def test_a_late_start_decodes_from_the_keyframe_before_it(make_video):
         assert numbers_from(video, 50, 1) == [50]
     with Video(path) as video:
         ticks = video._stream.duration // 60
-        fed = list(decode._from_keyframe(video._from_first(), 50 * ticks))
+        fed = list(from_keyframe(video._packets.from_first(), 50 * ticks))
         assert [packet.pts // ticks for packet in fed] == list(range(48, 60))
 
 
@@ -171,8 +176,9 @@ def test_metadata_in_old_encodings_is_no_obstacle(make_video):
                 target.mux(packet)
     odd = titled.getvalue().replace(b'a title', b'\xe9 title')
     assert odd != titled.getvalue()
-    with pytest.raises(UnicodeDecodeError):
-        av.open(io.BytesIO(odd))
+    if TITLES:
+        with pytest.raises(UnicodeDecodeError):
+            av.open(io.BytesIO(odd))
     with Video(odd) as video:
         assert video.count_frames() == 40
 

@@ -1,20 +1,23 @@
 """Dense lists: which clips, of which videos, in which list, and every video that gives none."""
 
 import csv
+import io
 import pathlib
 
+import av
 import pytest
 
-from conftest import number_of
-from r2plus1d.cli import flags, from_flags
+from conftest import number_of, numbered_frames
+from r2plus1d.cli import command_line, flags, from_flags
 from r2plus1d.datasets import dense_list, lists
 from r2plus1d.datasets.dense_list import DenseVideo, clip_starts
 from r2plus1d.datasets.lists import Row
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds
-from r2plus1d.video import sampling
+from r2plus1d.video import frame_count, sampling
 from r2plus1d.video.decode import Video
+from r2plus1d.video.encode import write_video
 
 SUFFIXES = ['mp4', 'mkv', 'avi', 'mov', 'webm']
 
@@ -113,7 +116,9 @@ def test_every_clip_can_be_read(make_video, make_database, suffix):
     (found,) = dense_list.find_clips([row], required=8, stride=4, threads=1)
     database = make_database([(*clip,) for clip in found.clip_rows()])
     given = ['--decode_type=start', '--clip_length_rgb=8']
-    settings = from_flags.clip_settings(flags.parse('', flags.NETWORK, flags.CLIPS, argv=given))
+    settings = from_flags.clip_settings(
+        command_line.parse('', flags.NETWORK, flags.CLIPS, argv=given)
+    )
     with DatabaseSource(
         database, settings, RecordNeeds(1, True, video_id=True), threads=1
     ) as reader:
@@ -125,24 +130,63 @@ def test_every_clip_can_be_read(make_video, make_database, suffix):
         assert shown == [*range(start, start + 8)]
 
 
-def test_nothing_is_decoded(make_video, monkeypatch):
-    def decode(*_):
-        raise AssertionError('decodes')
+def test_little_is_decoded_where_packets_are_frames(make_video, decode_here, monkeypatch):
+    real, decoded = Video._decode, []
+
+    def decode(self, packets):
+        decoded.append(len(packets))
+        yield from real(self, packets)
 
     monkeypatch.setattr(Video, '_decode', decode)
     row = Row(str(make_video(40)), (0,), video_id=0)
-    with pytest.raises(AssertionError, match='decodes'), Video(row.video) as video:
-        video.count_frames()
     (video,) = dense_list.find_clips([row], required=40, stride=1, threads=1)
     assert video == DenseVideo(row, (0,))
+    assert decoded == [frame_count.TRIED_PACKETS]
 
 
-def test_clips_end_where_video_input_stops_decoding(make_video, monkeypatch):
+def test_clips_end_where_video_input_stops_decoding(make_video, monkeypatch, caplog):
     assert sampling.MAX_FRAMES == 10000
-    monkeypatch.setattr('r2plus1d.video.decode.MAX_FRAMES', 20)
-    row = Row(str(make_video(40)), (0,), video_id=0)
-    (video,) = dense_list.find_clips([row], required=8, stride=4, threads=1)
-    assert video.starts == (0, 4, 8, 12)
+    monkeypatch.setattr('r2plus1d.datasets.dense_list.MAX_FRAMES', 20)
+    for count, starts in ((40, (0, 4, 8, 12)), (20, (0, 4, 8, 12)), (19, (0, 4, 8))):
+        row = Row(str(make_video(count)), (0,), video_id=0)
+        caplog.clear()
+        (video,) = dense_list.find_clips([row], required=8, stride=4, threads=1)
+        assert video.starts == starts
+        warned = f'{row.video}: clips are of its first 20 frames; it has more'
+        assert caplog.messages == ([warned] if count == 40 else [])
+
+
+def test_frames_that_are_only_promised_give_no_clips(tmp_path):
+    """A recording that begins inside a group of pictures."""
+    path = tmp_path / 'x.ts'
+    path.write_bytes(without_the_first_pictures())
+    row = Row(str(path), (0,), video_id=5)
+    with Video(path) as video:
+        promised, frames = video.count_packets(), video.count_frames()
+    assert frames < promised
+    (found,) = dense_list.find_clips([row], required=8, stride=1, threads=1)
+    assert found.starts == tuple(range(frames - 7))
+
+
+def without_the_first_pictures():
+    content = io.BytesIO()
+    options = {'g': 20, 'bf': 0, 'sc_threshold': 0}
+    write_video(content, numbered_frames(60), fps=25, container='mpegts', options=options)
+    with av.open(io.BytesIO(content.getvalue())) as container:
+        fifth = [packet.pos for packet in container.demux() if packet.size][5]
+    return content.getvalue()[: 3 * 188] + content.getvalue()[fifth:]
+
+
+def test_a_truncated_video_is_used_if_that_is_asked_for(create, videos, make_video):
+    content = make_video(40, 'avi').read_bytes()
+    (videos / 'cut.avi').write_bytes(content[: 6 * len(content) // 10])
+    flags = ['--stride=4', '--num_splits=1']
+    refused = create(*flags, text='org_video,label\na.mp4,0\ncut.avi,1\n')
+    assert (refused.returncode, {row.video for row in read('d_1.csv')}) == (3, {'a.mp4'})
+    used = create(*flags, '--use_truncated=1', text='org_video,label\na.mp4,0\ncut.avi,1\n')
+    assert used.returncode == 0
+    assert 'cut.avi: truncated: ' in used.stderr
+    assert {row.video for row in read('d_1.csv')} == {'a.mp4', 'cut.avi'}
 
 
 def test_the_tool_writes_lists_of_clips(create, videos):
@@ -226,6 +270,25 @@ def test_videos_that_cannot_be_used_are_listed(create, videos):
     assert {row.video_id for row in read('d_2.csv')} == {13}
     assert create('--clip_length=9', '--max_failures=2', text=BAD_LIST).returncode == 3
     assert create('--clip_length=9', '--max_failures=3', text=BAD_LIST).returncode == 0
+
+
+def test_rows_that_cannot_be_used_are_listed_too(create, videos):
+    text = 'org_video,label\nnone.mp4,0\na.mp4,1\nb.mkv,x\nc.avi,5\n'
+    refused = create(text=text)
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert 'list.csv: 2 of 4 rows cannot be used:\n  line 2: none.mp4 does not' in refused.stderr
+    assert 'd_1.csv' not in outputs(videos)
+    done = create('--on_error=continue', text=text)
+    assert done.returncode == 3
+    assert done.stdout.endswith('failed: 2\n')
+    assert {row.video_id for row in read('d_1.csv') + read('d_2.csv')} == {1, 3}  # rows from 0
+    with (videos / 'd_failures.csv').open(newline='') as file:
+        header, *failures = csv.reader(file)
+    assert [failure[:2] for failure in failures] == [['', 'none.mp4'], ['', 'b.mkv']]
+    assert failures[0][2].startswith('line 2 of the list: none.mp4 does not exist')
+    assert failures[1][2] == "line 4 of the list: label is 'x', not an integer"
+    only_bad = create('--on_error=continue', text='org_video,label\nnone.mp4,0\n')
+    assert (only_bad.returncode, only_bad.stdout) == (1, '')
 
 
 def test_failures_of_an_earlier_run_go(create, videos):

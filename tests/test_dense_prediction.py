@@ -1,6 +1,7 @@
 """Feature files to predictions of videos: tools/dense_prediction_*.py and what they are made of."""
 
 import csv
+import os
 import pickle
 import re
 import struct
@@ -249,6 +250,45 @@ def test_what_a_folder_cannot_be(tmp_path):
     (path / 'softmax.npy').write_bytes(raw[:-1])
     with pytest.raises(InputError, match='softmax.npy is not a readable .npy file'):
         read.read_features(path)
+
+
+HEADERS = [
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (12,), ",  # Python calls it unfinished
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (12L,, }",
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (12**9999,), }",
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (-12,), }",
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (99999999999999999999,), }",
+    "{'descr': (), 'fortran_order': False, 'shape': (12,), }",
+    "{'descr': '<i8', 'fortran_order': False, 'shape': 12}",
+    "{['descr']: 1}",
+    '(' * 9000,
+    '  {\n 1\n   2}',
+    '\x1b[31m',
+    '',
+]
+
+
+@pytest.mark.parametrize('header', HEADERS, ids=map(str, range(len(HEADERS))))
+@pytest.mark.parametrize('version', [1, 2])
+def test_a_damaged_header_of_an_array(tmp_path, header, version):
+    path = write_folder(tmp_path / 'a', clips_of(IDS))
+    length = len(header).to_bytes(2 * version, 'little')
+    content = b'\x93NUMPY' + bytes([version, 0]) + length + header.encode() + bytes(96)
+    (path / 'label.npy').write_bytes(content)
+    with pytest.raises(InputError, match='label.npy is not a readable .npy file: .') as raised:
+        read.read_features(path)
+    assert str(raised.value).isprintable() and len(str(raised.value)) < 600
+
+
+@pytest.mark.parametrize('write', [np.savez, pickle.dump], ids=['archive', 'pickle'])
+def test_an_array_that_is_another_file(tmp_path, write):
+    path, written = write_folder(tmp_path / 'a', clips_of(IDS)), tmp_path / 'other'
+    with written.open('wb') as file:
+        write(file, np.arange(12)) if write is np.savez else write(np.arange(12), file)
+    for content in (written.read_bytes(), written.read_bytes()[:60]):
+        (path / 'label.npy').write_bytes(content)
+        with pytest.raises(InputError, match='label.npy is not a readable .npy file'):
+            read.read_features(path)
 
 
 class Call:
@@ -598,3 +638,9 @@ def test_sides_that_do_not_go_together(fuse, tmp_path, name, blobs, message):
     assert message in result.stderr
     assert result.stdout == ''
     assert not (tmp_path / 'p.csv').exists()
+
+
+def test_a_pipe_in_the_place_of_an_array_is_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / 'softmax.npy')
+    with pytest.raises(InputError, match='softmax.npy is not a regular file but a FIFO'):
+        read.read_features(tmp_path)

@@ -16,15 +16,16 @@ pytest.importorskip('caffe2.python', reason='needs Caffe2')
 
 
 @pytest.fixture(scope='module')
-def on_sample(tmp_path_factory):
-    """(folder, dense_prediction.sh there with nothing else set)."""
+def on_sample(sample_videos, tmp_path_factory):
+    """(folder, dense_prediction.sh there with nothing else set but fewer clips)."""
     folder = tmp_path_factory.mktemp('dense')
+    shutil.copytree(sample_videos, folder / 'sample')
     done = run_script('dense_prediction.sh', cwd=folder, **places(folder))
     return folder, done
 
 
 def places(folder):
-    return {'SAMPLE': str(folder / 'sample'), 'OUTPUT': str(folder)}
+    return {'SAMPLE': str(folder / 'sample'), 'OUTPUT': str(folder), 'STRIDE': '24'}
 
 
 def test_the_sample_in_rgb_and_flow(on_sample):

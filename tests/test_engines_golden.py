@@ -1,7 +1,4 @@
-"""What Caffe2 gave for ten networks, given by the other engines too; and on the bundled sample."""
-
-import subprocess
-import sys
+"""What Caffe2 gave for networks, given by the other engines too; and on the bundled sample."""
 
 import numpy as np
 import pytest
@@ -13,12 +10,15 @@ from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
+from r2plus1d.networks import cost
 from r2plus1d.networks.network import Network
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.weights import onnx_file as onnx_files
-from r2plus1d.weights.files import load_parameters
+from r2plus1d.weights.onnx_model import plan_of
+from r2plus1d.weights.stored import open_weights
+from tool_here import run_here
 
 INSTALLED = [name for name in ('openvino', 'torch') if has(name)]
 needs_both = pytest.mark.skipif(len(INSTALLED) < 2, reason='needs OpenVINO and PyTorch 2')
@@ -59,7 +59,7 @@ def best(outputs, network):
     return outputs[network.prediction].argmax(axis=1)
 
 
-@pytest.fixture(scope='module', params=golden_networks.NAMES)
+@pytest.fixture(scope='module', params=[*golden_networks.NAMES, *golden_networks.LATER])
 def case(golden, request):
     return golden_networks.read(golden, request.param)
 
@@ -82,10 +82,23 @@ def both_of_a_file(network, parameters, clips, outputs, folder):
 
 @needs_both
 def test_a_file_gives_the_same_through_both(case, tmp_path):
+    if cost.totals(case.network)[0] >= golden_networks.CHEAP:
+        pytest.skip('the engines get the same of a file and of weights, as the next test shows')
     given = case.parameters, case.clips, tuple(case.outputs)
     by_openvino, by_torch = both_of_a_file(case.network, *given, tmp_path)
     assert_close(by_torch, by_openvino)
     assert_close(by_torch, case.outputs)
+
+
+def test_engines_get_the_same_of_a_file_and_of_weights(case, tmp_path):
+    path, outputs = tmp_path / 'model.onnx', tuple(case.outputs)
+    onnx_files.save(onnx_files.export(case.network, case.parameters, outputs), path)
+    of_file = plan_of(case.network, onnx_files.read(path), outputs)
+    of_weights = plan_of(case.network, case.parameters, outputs)
+    assert of_file[0] == of_weights[0]
+    assert list(of_file[1]) == list(of_weights[1])
+    for name, array in of_weights[1].items():
+        np.testing.assert_array_equal(of_file[1][name], array, err_msg=name)
 
 
 @needs_both
@@ -98,15 +111,14 @@ def test_a_small_file_gives_the_same_through_both(network, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def sample(tmp_path_factory):
+def sample(sample_videos, tmp_path_factory):
     """(labels, uint8 clips) of the bundled sample's test videos."""
     folder = tmp_path_factory.mktemp('sample')
-    for arguments in (
-        ['create_sample.py', f'--output={folder}'],
-        ['create_video_db.py', f'--list_file={folder}/test_list.csv', f'--output_file={folder}/db'],
-    ):
-        command = [sys.executable, ROOT / 'data' / arguments[0], *arguments[1:]]
-        subprocess.run(command, check=True, capture_output=True)
+    done = run_here(
+        'data/create_video_db.py', f'--list_file={sample_videos}/test_list.csv',
+        f'--output_file={folder}/db',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     settings = ClipSettings(length=8, clips=SAMPLE_CLIPS)
     with DatabaseSource(folder / 'db', settings, RecordNeeds(num_labels=8)) as reader:
         samples = list(reader)
@@ -119,7 +131,7 @@ def test_bf16_on_the_sample(sample):
     labels, clips = sample
     assert len(labels) == len(clips) == 40 * SAMPLE_CLIPS
     path = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
-    parameters = load_parameters(path, 'pickle', SAMPLE_NETWORK)
+    parameters = open_weights(path, 'pickle').parameters(SAMPLE_NETWORK)
     fp32, bf16 = (
         run('openvino', SAMPLE_NETWORK, parameters, clips, SAMPLE_OUTPUTS, precision)
         for precision in ('fp32', 'bf16')

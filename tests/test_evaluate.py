@@ -75,6 +75,6 @@ def test_a_sheet_has_an_end(monkeypatch, tmp_path):
 
 def test_a_stream_without_packets(make_video):
     with Video(make_video(12)) as video:
-        video._unread = iter(())
+        video._packets._unread = iter(())
         with pytest.raises(RecordError, match='no video data'):
             video.count_packets()

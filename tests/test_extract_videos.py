@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from extraction import FLAGS, TOOL, by_hand, files_of, rows_of, run_here, save_weights
-from r2plus1d.sources import file_source
-from r2plus1d.sources.file_source import Stride, VideoFiles, find_videos
+from r2plus1d.datasets.video_files import find_videos
+from r2plus1d.sources.file_source import Stride, VideoFiles
+from r2plus1d.video import decode
 from r2plus1d.video.clip_settings import ClipSettings
 
 COUNTED = ClipSettings(length=8, decode_type='frame')
@@ -126,17 +127,31 @@ def test_in_a_process_of_its_own_with_the_defaults(run_tool, folder):
         (['--test_data=x'], 'give --test_data=LMDB, or --videos with files or folders'),
         (['--videos', 'none'], 'none does not exist; videos takes files, folders and .txt'),
         (['--videos', 'empty'], 'no videos in empty: files that end in .mp4'),
-        (['--videos', 'bad.txt'], 'bad.txt: 2 of 3 videos do not exist, the first gone.mp4'),
+        (['--videos', 'fifo.mp4'], 'fifo.mp4 is not a regular file but a FIFO; videos takes'),
+        (['--videos', 'fifo.txt'], 'fifo.txt is not a regular file but a FIFO; videos takes'),
     ],
 )
 def test_mistakes_get_one_line(extract, folder, arguments, message):
     (folder / 'empty').mkdir()
-    (folder / 'bad.txt').write_text('listed.mp4\ngone.mp4\nin\n')
+    for name in 'fifo.mp4', 'fifo.txt':
+        os.mkfifo(folder / name)
     given = arguments if '--features=label,data' in arguments else ['--features=data', *arguments]
     result = extract(*given)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert message in result.stderr
+
+
+def test_a_path_of_a_list_without_a_file_costs_that_path(extract, folder):
+    (folder / 'bad.txt').write_text('listed.mp4\ngone.mp4\nin\n')
+    result = extract('--videos', 'bad.txt', '--features=start_frame', '--output_path=f.pkl')
+    assert result.returncode == 3
+    assert 'records: 3, extracted: 1, failed: 2' in result.stdout
+    assert (
+        'bad.txt: 2 of 3 paths are of no file, the first gone.mp4 (looked for in' in result.stderr
+    )
+    reasons = [row['reason'] for row in rows_of(folder / 'f.failures.csv')]
+    assert reasons == [f'missing file in {folder}', 'not a regular file but a folder']
 
 
 def test_a_list_may_begin_with_a_byte_order_mark(folder, monkeypatch):
@@ -166,13 +181,13 @@ def test_any_name_can_be_listed(make_video, tmp_path):
     assert source.identity
 
 
-def test_a_missing_file_and_one_without_a_rate(make_video, tmp_path, monkeypatch):
+def test_a_missing_file_and_one_without_a_rate(make_video, decode_here, tmp_path, monkeypatch):
     paths = [tmp_path / 'none.mp4', make_video(20)]
     source = VideoFiles(paths, COUNTED, Stride(8))
     assert len(source) == 3
     failures = [sample.failure for sample in source.samples()]
     assert failures == ['missing file', None, None]
-    monkeypatch.setattr(file_source.Video, 'frames_a_second', None)
+    monkeypatch.setattr(decode.Video, 'frames_a_second', None)
     source = VideoFiles(paths, COUNTED, Stride(seconds=0.5))
     assert [sample.failure for sample in source.samples()] == [
         'missing file', 'it does not say how many frames a second it has: give stride in frames',
@@ -201,3 +216,8 @@ def test_going_on_inside_a_video(make_video):
         assert [sample.index for sample in rest] == list(range(first, 11))
         for sample, expected in zip(rest, every[first:]):
             np.testing.assert_array_equal(sample.clips.pixels, expected.clips.pixels)
+
+
+def test_without_a_stride_a_clip_begins_at_each_frame(make_video):
+    samples = list(VideoFiles([make_video(12)], COUNTED, Stride()).samples())
+    assert [sample.start_frame for sample in samples] == [0, 1, 2, 3, 4]

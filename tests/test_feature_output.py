@@ -249,7 +249,7 @@ def test_another_process_at_work_is_left_alone(tmp_path, is_folder, overwrite):
         make(tmp_path, is_folder)  # the other one replaces it
     with open_store(output_of(tmp_path, is_folder).partial) as store:
         fill(store, 6)
-        with pytest.raises(InputError, match='f.*partial is being written by another process'):
+        with pytest.raises(InputError, match='f.*partial is being written by process'):
             make(tmp_path, is_folder, overwrite=overwrite)
         fill(store)
         output_of(tmp_path, is_folder).finish(store, ARGUMENTS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from r2plus1d.errors import InputError
 from r2plus1d.features import store as store_module
-from r2plus1d.features.arguments import differing, require_same
 from r2plus1d.features.npy_rows import Column, NpyFile
+from r2plus1d.results.arguments import differing, require_same
 from store_rows import (
     ARGUMENTS,
     BATCH,
@@ -140,7 +141,7 @@ def test_without_one_of_its_files_it_begins_again(tmp_path, gone):
 
 def test_an_interruption_while_the_journal_is_written_counts_no_record_twice(tmp_path, monkeypatch):
     calls = []
-    real = store_module.os.fsync
+    real = os.fsync
 
     def fsync(descriptor):
         real(descriptor)
@@ -148,7 +149,7 @@ def test_an_interruption_while_the_journal_is_written_counts_no_record_twice(tmp
         if len(calls) == 3:  # two arrays, then the journal
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(store_module.os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'fsync', fsync)
     with pytest.raises(KeyboardInterrupt), open_store(tmp_path / 'p') as store:
         calls.clear()
         fill(store, 6)
@@ -162,7 +163,7 @@ def test_an_interruption_while_the_journal_is_written_counts_no_record_twice(tmp
 def test_rows_reach_the_disk_before_the_journal(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(NpyFile, 'sync', lambda self: done.append('array'))
-    monkeypatch.setattr(store_module.os, 'fsync', lambda descriptor: done.append('journal'))
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: done.append('journal'))
     with open_store(tmp_path / 'p') as store:
         fill(store, 3)
         done.clear()
@@ -180,12 +181,22 @@ def test_it_is_synced_as_time_goes(tmp_path, monkeypatch):
 def test_two_at_once_are_refused(tmp_path):
     with open_store(tmp_path / 'p') as store:
         fill(store, 3)
-        with pytest.raises(InputError, match='p is being written by another process'):
+        with pytest.raises(InputError, match='p is being written by process'):
             open_store(tmp_path / 'p')
         fill(store)
         assert_full(store)
     with open_store(tmp_path / 'p'):
         pass
+
+
+def test_a_store_in_which_nothing_was_begun_goes(tmp_path, monkeypatch):
+    with open_store(tmp_path / 'new' / 'p'):
+        assert (tmp_path / 'new' / 'p' / 'x.npy').exists()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(store_module, 'write_arguments', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        open_store(tmp_path / 'new' / 'p')
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_other_arguments_are_refused_and_named(tmp_path):
@@ -296,3 +307,30 @@ def test_a_journal_that_says_nothing_is_empty_before_its_new_arguments_are_writt
     with pytest.raises(KeyboardInterrupt):
         open_store(tmp_path / 'f.partial')
     assert not store_module.is_begun(tmp_path / 'f.partial')
+
+
+@pytest.mark.parametrize('block', [1, 60, 10**6])
+def test_complete_arrays_have_the_rows_that_did_not_fail(tmp_path, monkeypatch, block):
+    monkeypatch.setattr(store_module, 'BLOCK_BYTES', block)
+    with open_store(tmp_path / 'p') as store:
+        fill(store)
+        store.complete_arrays(store.failed())
+        found = {name: np.load(store.complete(name)) for name in COLUMNS}
+    for name, array in values([i for i in range(RECORDS) if i not in FAILED]).items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_without_a_batch_it_goes_on_after_any_record(tmp_path):
+    known = {'num_records': RECORDS, 'rows': ROWS, 'arguments': ARGUMENTS}
+    for done in range(4):
+        with store_module.Store(tmp_path / 'p', COLUMNS, **known) as store:
+            assert store.done == done
+            store.add([entry(0)], values([0]))
+
+
+def test_arrays_have_the_permissions_of_other_files(tmp_path):
+    (tmp_path / 'plain').touch()
+    with contextlib.closing(NpyFile(tmp_path / 'a.npy', Column((), 'int64'), 1)):
+        pass
+    modes = {path.name: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes['a.npy'] == modes['plain']

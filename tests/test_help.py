@@ -1,5 +1,6 @@
 """What --help shows, and what is said of an unknown flag."""
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -7,8 +8,9 @@ import sys
 
 import pytest
 
-from r2plus1d.cli import flags, help
+from r2plus1d.cli import command_line, flags, help
 from r2plus1d.cli.help import Row
+from tool_here import run_here
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAMS = sorted(
@@ -18,22 +20,24 @@ PROGRAMS = sorted(
 )
 
 
-def run(program, *words):
+@functools.lru_cache(None)
+def whole_help(program):
     return subprocess.run(
-        [sys.executable, program, *words],
+        [sys.executable, program, '--help=all'],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize('program', PROGRAMS)
 def test_help_is_a_screen_with_an_example(program):
-    short, full = run(program, '--help'), run(program, '--help=all')
+    short, full = run_here(program, '--help'), whole_help(program)
     if short.returncode == 1 and 'not installed' in short.stderr:
         pytest.skip(short.stderr)
     assert (short.returncode, full.returncode) == (0, 0)
     assert len(short.stdout.splitlines()) <= 40
     assert max(map(len, short.stdout.splitlines())) <= 80
-    assert re.search(rf'^  \.venv/bin/python {program} (--|\\$)', short.stdout, re.MULTILINE)
+    example = rf'^  \.venv/bin/python {program}( --| \\$|$| [\w/]+ )'
+    assert re.search(example, short.stdout, re.MULTILINE)
     in_short = re.findall(r'^  --(\w+)=', short.stdout, re.MULTILINE)
     in_full = re.findall(r'^  --(\w+)=', full.stdout, re.MULTILINE)
     assert {*in_short} <= {*in_full}
@@ -51,15 +55,17 @@ def test_the_example_parses(program):
     )
     words = example.replace('\\\n', ' ').split()
     assert words[:2] == ['.venv/bin/python', program]
-    shown = run(program, '--help=all')
+    shown = whole_help(program)
     if 'not installed' in shown.stderr:
         pytest.skip(shown.stderr)
     known = shown.stdout
-    assert all(f'  {word.split("=")[0]}=' in known for word in words[2:])
+    assert all(f'  {word.split("=")[0]}=' in known for word in words[2:] if word[:2] == '--')
+    if any(word[:2] != '--' for word in words[2:]):
+        assert re.search(r'^  [A-Z]+\.\.\. ', known, re.MULTILINE)  # words without a flag
 
 
 def test_groups_come_in_their_order():
-    shown = run('tools/test_net.py', '--help').stdout
+    shown = run_here('tools/test_net.py', '--help').stdout
     titles = re.findall(r'^([\w ]+):$', shown, re.MULTILINE)
     assert titles == ['required', *(t for t in help.GROUPS if t in titles)]
 
@@ -83,7 +89,7 @@ def test_a_row_that_is_too_long_is_wrapped():
 )
 def test_an_unknown_flag_names_the_nearest(capsys, word, nearest):
     with pytest.raises(SystemExit) as end:
-        flags.parse('', flags.NETWORK, argv=[word])
+        command_line.parse('', flags.NETWORK, argv=[word])
     assert end.value.code == 2
     said = capsys.readouterr().err
     assert f'unrecognized arguments: {word}{nearest} (--help lists the flags)' in said
@@ -91,12 +97,12 @@ def test_an_unknown_flag_names_the_nearest(capsys, word, nearest):
 
 def test_an_unknown_flag_is_named_before_a_missing_one(capsys):
     with pytest.raises(SystemExit):
-        flags.parse('', flags.DATABASE, argv=['--test-data=d'])
+        command_line.parse('', flags.DATABASE, argv=['--test-data=d'])
     assert 'the nearest flag is --test_data' in capsys.readouterr().err
 
 
 def test_help_takes_all_or_nothing(capsys):
     with pytest.raises(SystemExit) as end:
-        flags.parse('', flags.NETWORK, argv=['--help=more'])
+        command_line.parse('', flags.NETWORK, argv=['--help=more'])
     assert end.value.code == 2
     assert "'more' is unknown; --help or --help=all" in capsys.readouterr().err

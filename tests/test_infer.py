@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from r2plus1d.cli import flags, from_flags
+from r2plus1d.cli import command_line, flags, weight_flags
 from r2plus1d.errors import InputError
 from r2plus1d.model import Model
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
-from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS
+from r2plus1d.networks.zoo import ARCHITECTURES, depths_of
 from r2plus1d.weights.card import CARD
 from r2plus1d.weights.files import read_weights, save_minidb, save_pickle
 from r2plus1d.weights.infer import infer
@@ -28,11 +28,21 @@ def blobs_of(network):
 
 
 NETWORKS = [
-    *(Network(name, depth) for name in ARCHITECTURES for depth in BLOCKS),
+    *(Network(name, depth) for name in ARCHITECTURES for depth in depths_of(name)),
+    *(
+        Network(name, depth, width=width)
+        for name in ('ir-csn', 'ip-csn', 'r3d', 'r2plus1d')
+        for depth in (50, 152)
+        for width in (0.125, 1 / 3, 0.01)
+    ),
+    Network(
+        'ir-csn', 50, crop_size=256, num_labels=359, use_pool1=True, use_convolutional_pred=True
+    ),
     *(Network('r2plus1d', 18, width=width) for width in (0.125, 0.1, 1 / 3, 2.0)),
     *(Network(name, 26, width=0.01) for name in ('r2plus1d', 'mc3')),
     Network('r2d', 34, clip_length=32, crop_size=224),
     Network('c3d', num_labels=487),
+    Network('c3d', num_labels=487, width=0.125),
     Network('r3d', 18, num_channels=2, num_labels=400),
     Network('mc3', 18, num_labels=7, multi_label=True),
     Network('mc3', 18, num_labels=7, pred_layer_name='my_layer'),
@@ -76,13 +86,13 @@ def test_channels_tell_a_flow(tmp_path):
         network = Network('r3d', 10, num_channels=channels, width=0.125)
         save_pickle(path, random_parameters(network, 0))
         argv = [f'--load_model_path={path}', '--clip_length_of=16', '--clip_length_rgb=16']
-        args = flags.parse('', flags.WEIGHTS, flags.NETWORK, argv=argv)
-        from_flags.take_weights(args)
+        args = command_line.parse('', flags.WEIGHTS, flags.NETWORK, argv=argv)
+        weight_flags.take_weights(args)
         assert told == (args.flow_data_type if args.input_type == 'flow' else args.input_type)
     save_pickle(path, random_parameters(Network('r3d', 10, num_channels=2, width=0.125), 0))
-    args = flags.parse('', flags.WEIGHTS, flags.NETWORK, argv=[f'--load_model_path={path}'])
+    args = command_line.parse('', flags.WEIGHTS, flags.NETWORK, argv=[f'--load_model_path={path}'])
     with pytest.raises(InputError, match='give --clip_length_of, which is likely 8'):
-        from_flags.take_weights(args)
+        weight_flags.take_weights(args)
 
 
 @pytest.mark.parametrize('prefix', ['gpu_0/', 'module.', ''])
@@ -189,6 +199,6 @@ def test_any_path_like_is_a_place(tmp_path):
 
 
 def test_old_readers_find_the_blobs():
-    blobs, card = read_weights(SAMPLE)
+    blobs, card, _ = read_weights(SAMPLE)
     assert card['num_labels'] == '8'
     assert list(blobs) == list(parameter_shapes(Model.load(SAMPLE).network))

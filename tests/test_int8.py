@@ -14,7 +14,7 @@ from r2plus1d.weights.files import save_pickle
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
-from int8_models import NETWORKS, initializer, precisions_of, quantize  # noqa: E402
+from int8_models import NETWORKS, compared, initializer, precisions_of, quantize  # noqa: E402
 from onnx_models import (  # noqa: E402
     TINY,
     clips_of,
@@ -53,7 +53,7 @@ def file_of(tmp_path):
 @needs_openvino
 @pytest.mark.parametrize('network', NETWORKS, ids=lambda network: network.name)
 def test_numbers_are_near_those_of_fp32(network, file_of):
-    outputs = (network.prediction, 'fc7' if network.is_c3d else 'final_avg')
+    outputs = compared(network)
     parameters, clips = parameters_of(network), clips_of(network)
     model = quantize(network, parameters, clips, outputs)
     onnx.checker.check_model(model, full_check=True)

@@ -24,6 +24,7 @@ FLOORS = (
     ('evaluation',),
     ('training', 'pictures'),
     ('cli', 'api'),
+    ('cluster',),
 )
 # A method that hands on to a backend, when it is called.
 ALLOWED = {('model', 'backends.pytorch.convert')}
@@ -39,7 +40,9 @@ PLACES = {
     'cv2': ('video', 'datasets', 'pictures'),
     'lmdb': ('datasets',),
     'matplotlib': ('pictures',),
-    'argparse': ('cli',),
+    'argparse': ('cli', 'cluster.run'),
+    'pyarrow': ('features.parquet',),
+    'ray': ('cluster',),
 }
 
 

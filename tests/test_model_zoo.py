@@ -2,39 +2,61 @@
 
 import contextlib
 import dataclasses
-import http.server
 import io
 import json
 import logging
 import pathlib
-import pickle
 import socket
-import threading
 
-import numpy as np
 import pytest
 
 from r2plus1d.cli.main import BAD_USAGE, FAILED
 from r2plus1d.errors import InputError
 from r2plus1d.networks import cost, published
-from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
-from r2plus1d.networks.published import FLOW, PUBLISHED, RGB, TABLE_2, Published
-from r2plus1d.weights import download
+from r2plus1d.networks.published import (
+    FLOW,
+    HEADS,
+    LATER,
+    PUBLISHED,
+    TABLE_2,
+    TABLE_5,
+    find,
+)
+from r2plus1d.weights import download, transfer
 from tool_here import run_here
+from weight_server import SMALL, fetch, held, names, pickle_of, serving
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SMALL = Published(
-    'small', 'R2D-10', 'r2d', 10, 8, RGB, 'nothing', 0, 0, 0, None, None, 'key'
-)  # fmt: skip
 
 
 # The tables
 
 
-def test_28_of_28_rows_agree(run_tool):
+def test_every_row_agrees(run_tool):
     done = run_tool('tools/model_zoo.py', '--check')
-    assert (done.returncode, done.stdout) == (0, '28 of 28 rows agree\n')
+    later = 'later networks: 11 of 11 rows with published figures agree\n'
+    assert (done.returncode, done.stdout) == (0, '28 of 28 rows agree\n' + later)
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'told'),
+    [
+        ('irCSN_152_kinetics_from_scratch', {'glops': 96.715669503}, '96.716 ours'),
+        ('irCSN_152_kinetics_from_scratch', {'params': 29.551745}, '29.552 ours'),
+        ('ipCSN_152_kinetics_from_scratch', {'architecture': 'ir-csn'}, '96.716 ours'),
+        ('r2plus1d_34_clip8_ft_kinetics_from_ig65m', {'glops': 49.7}, '49.750 ours'),
+        ('r2plus1d_152_kinetics_from_scratch', {'cost_crop_size': None}, '251.997 ours'),
+    ],
+)
+def test_a_false_later_row_fails_the_check(monkeypatch, name, change, told):
+    false = dataclasses.replace(PUBLISHED[name], **change)
+    monkeypatch.setattr(published, 'LATER', (false,))
+    done = run_here('tools/model_zoo.py', '--check')
+    assert done.returncode == FAILED
+    assert done.stdout.startswith(f'{name}: ')
+    assert told in done.stdout
+    assert done.stdout.endswith('later networks: 0 of 1 rows with published figures agree\n')
 
 
 @pytest.mark.parametrize(
@@ -50,7 +72,7 @@ def test_a_false_row_fails_the_check(monkeypatch, change, told):
     done = run_here('tools/model_zoo.py', '--check')
     assert done.returncode == FAILED
     assert told in done.stdout
-    assert done.stdout.endswith('3 of 4 rows agree\n')
+    assert '\n3 of 4 rows agree\n' in done.stdout
 
 
 def test_the_zoo_is_shown_in_120_columns(run_tool):
@@ -62,18 +84,33 @@ def test_the_zoo_is_shown_in_120_columns(run_tool):
     assert max(map(len, lines)) <= 120
     for row in PUBLISHED.values():
         (shown,) = [line for line in lines if line.startswith(f'{row.name} ')]
-        size, top5 = f'{row.clip_length}x112x112', f'{row.video_top5:.1f}'
-        for cell in (row.label, size, row.modality, row.pretrained, top5):
+        size = f'{row.clip_length}x{row.crop_size}x{row.crop_size}'
+        top5 = '' if row.video_top5 is None else f'{row.video_top5:.1f}'
+        modality = '' if row in LATER + HEADS else row.modality
+        for cell in (row.label, size, modality, row.pretrained, top5):
             assert cell in shown
     (first,) = [line for line in lines if line.startswith('r2.5d_d18_l8 ')]
     assert first.split()[5:] == ['53.2', '65.3', '85.2', '20.7', '20.7', '33.3', '33.3']
     (flow,) = [line for line in lines if 'Optical Flow' in line]
     assert flow.split()[-2:] == ['152.1', '63.6']
+    later = next(line for line in lines if line.startswith('r2plus1d_34_clip8_ft_kinetics'))
+    assert later.split()[4:] == ['74.9', '91.8', '49.8', '49.8', '63.6', '63.6']
+    (head,) = [line for line in lines if line.startswith('irCSN_152_ig65m_from_scratch ')]
+    assert head.split()[3:5] == ['IG-65M', '359']
 
 
 def test_links_are_direct_downloads():
-    assert len(PUBLISHED) == 28
-    assert len({row.key for row in PUBLISHED.values()}) == 28
+    assert len(TABLE_2 + TABLE_5) == 28
+    assert len(LATER + HEADS) == 24
+    assert len({row.key for row in PUBLISHED.values()}) == len(PUBLISHED) == 28 + 24
+    assert PUBLISHED['r2plus1d_34_clip8_ft_kinetics_from_ig65m'].link == (
+        'https://www.dropbox.com/s/p81twy88kwrrcop/'
+        'r2plus1d_34_clip8_ft_kinetics_from_ig65m_%20f128022400.pkl?dl=1'
+    )
+    assert PUBLISHED['irCSN_152_ft_kinetics_from_ig65m'].link == (
+        'https://www.dropbox.com/s/gmd8r87l3wmkn3h/irCSN_152_ft_kinetics_from_ig65m_f126851907.pkl'
+        '?dl=1'
+    )
     assert PUBLISHED['c3d_l16'].link == (
         'https://www.dropbox.com/s/hbzn4ykva64avxu/c3d_l16.pkl?dl=1'
     )
@@ -83,12 +120,28 @@ def test_the_page_on_models_shows_the_tables():
     page = (ROOT / 'docs' / 'models.md').read_text().splitlines()
     for row in PUBLISHED.values():
         (line,) = [line for line in page if line.startswith(f'| `{row.name}` |')]
-        multiply_adds, params = cost.totals(download.network_of(row))
+        multiply_adds, params = cost.totals(download.cost_network_of(row))
         accuracies = (row.clip_top1, row.video_top1, row.video_top5)
         assert f'({row.link})' in line
-        assert ' | '.join(f'{accuracy:.1f}' for accuracy in accuracies) in line
+        assert ' | '.join(f'{a:.1f}' for a in accuracies if a is not None) in line
         assert f'({multiply_adds / 1e9:.3f})' in line
         assert f'({params / 1e6:.3f})' in line
+
+
+def test_a_row_is_found_by_its_name_and_by_its_file():
+    for row in PUBLISHED.values():
+        assert find(row.name) is find(row.file) is row
+        assert find(row.file.replace(' ', '%20')) is row
+        assert find(row.file.replace(' ', '')) is row
+    assert find('irCSN_152_f1') is None
+
+
+def test_a_mirror_may_have_the_names_of_the_files():
+    row = PUBLISHED['r2plus1d_34_clip8_ft_kinetics_from_ig65m']
+    assert download.url_of(row, 'https://e.org/{file}.pkl') == (
+        'https://e.org/r2plus1d_34_clip8_ft_kinetics_from_ig65m_%20f128022400.pkl'
+    )
+    assert download.url_of(row, 'https://e.org/{name}.pkl') == f'https://e.org/{row.name}.pkl'
 
 
 # show_net
@@ -141,94 +194,22 @@ def test_show_net_refuses_in_one_line(run_tool, flags, status, message):
 # Downloads
 
 
-def pickle_of(row):
-    """The bytes of weights that fit a row, with a blob more as published files have."""
-    parameters = random_parameters(download.network_of(row), seed=0)
-    return pickle.dumps({'blobs': {**parameters, 'lr': np.float32(0.1)}}, 2)
-
-
 @pytest.fixture(scope='module')
 def small_weights():
     return pickle_of(SMALL)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `content`; keeps the Range header of each request.
-
-    Attributes:
-        ranges: answers 206 to them; otherwise they are ignored.
-        breaks: how many bytes of each coming response are sent before the connection drops.
-        length: states the Content-Length.
-        status, content_type: of the answer.
-    """
-
-    content = b''
-    ranges = True
-    length = True
-    status = 200
-    content_type = 'application/octet-stream'
-
-    def __init__(self):
-        super().__init__(('127.0.0.1', 0), Handler)
-        self.asked, self.paths, self.breaks = [], [], []
-        self.mirror = f'http://127.0.0.1:{self.server_port}/{{key}}/{{name}}.pkl?dl=1'
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        server = self.server
-        server.asked.append(self.headers['Range'])
-        server.paths.append(self.path)
-        if server.status != 200:
-            self.send_error(server.status)
-            return
-        total, start = len(server.content), 0
-        if server.ranges and self.headers['Range']:
-            start = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-'))
-            if start >= total:
-                self.send_response(416)
-                self.send_header('Content-Range', f'bytes */{total}')
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header('Content-Range', f'bytes {start}-{total - 1}/{total}')
-        else:
-            self.send_response(200)
-        self.send_header('Content-Type', server.content_type)
-        if server.length:
-            self.send_header('Content-Length', str(total - start))
-        self.end_headers()
-        end = start + server.breaks.pop(0) if server.breaks else total
-        with contextlib.suppress(ConnectionError):
-            self.wfile.write(server.content[start:end])
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
 def server(small_weights, monkeypatch):
-    monkeypatch.setattr(download, 'PAUSE_S', 0)
-    with Server() as server:
-        server.content = small_weights
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    with serving(small_weights, monkeypatch) as server:
         yield server
-        server.shutdown()
-
-
-def fetch(server, folder, row=SMALL):
-    return download.fetch(row, folder, mirror=server.mirror)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_download(server, small_weights, tmp_path):
     path = fetch(server, tmp_path / 'new' / 'cache')
     assert path == tmp_path / 'new' / 'cache' / 'small.pkl'
     assert path.read_bytes() == small_weights
-    assert names(path.parent) == ['small.pkl']
+    assert names(path.parent) == ['small.pkl', 'small.pkl.sha256']
     assert server.paths == ['/key/small.pkl?dl=1']
 
 
@@ -238,6 +219,15 @@ def test_what_is_there_is_not_fetched(server, small_weights, tmp_path):
     assert server.asked == []
 
 
+def test_the_file_says_how_many_classes(server, tmp_path):
+    for labels in (359, 487):
+        row = dataclasses.replace(SMALL, name=f'of_{labels}', num_labels=labels)
+        server.content = pickle_of(row)
+        fetch(server, tmp_path, dataclasses.replace(row, num_labels=None))
+        with pytest.raises(InputError, match=f'of_{labels}: the file does not hold this network'):
+            fetch(server, tmp_path / 'other', dataclasses.replace(row, num_labels=401))
+
+
 def test_what_does_not_load_is_fetched_anew(server, small_weights, tmp_path):
     (tmp_path / 'small.pkl').write_bytes(small_weights[:1000])
     assert fetch(server, tmp_path).read_bytes() == small_weights
@@ -245,10 +235,10 @@ def test_what_does_not_load_is_fetched_anew(server, small_weights, tmp_path):
 
 
 def test_a_partial_file_is_continued(server, small_weights, tmp_path):
-    (tmp_path / 'small.pkl.part').write_bytes(small_weights[:1000])
+    held(tmp_path, small_weights[:1000])
     assert fetch(server, tmp_path).read_bytes() == small_weights
     assert server.asked == ['bytes=1000-']
-    assert names(tmp_path) == ['small.pkl']
+    assert names(tmp_path) == ['small.pkl', 'small.pkl.sha256']
 
 
 def test_dropped_connections_are_resumed(server, small_weights, tmp_path):
@@ -268,8 +258,8 @@ def test_a_server_that_always_drops_is_given_up(server, tmp_path):
     server.breaks = [300_000] + [0] * 20
     with pytest.raises(InputError, match=r'300000 of \d+ bytes arrived, 5 times; .*300000 .* kept'):
         fetch(server, tmp_path)
-    assert server.asked == [None] + ['bytes=300000-'] * (download.ATTEMPTS - 1)
-    assert names(tmp_path) == ['small.pkl.part']
+    assert server.asked == [None] + ['bytes=300000-'] * (transfer.ATTEMPTS - 1)
+    assert names(tmp_path) == ['small.pkl.part', 'small.pkl.part.version']
     server.breaks = []
     fetch(server, tmp_path)
     assert server.asked[-1] == 'bytes=300000-'
@@ -280,24 +270,24 @@ def test_truncation_by_a_server_that_ignores_ranges(server, tmp_path):
     server.breaks = [300_000] * 20
     with pytest.raises(InputError, match=r'300000 of \d+ bytes arrived, 5 times'):
         fetch(server, tmp_path)
-    assert names(tmp_path) == ['small.pkl.part']
+    assert names(tmp_path) == ['small.pkl.part', 'small.pkl.part.version']
     assert (tmp_path / 'small.pkl.part').stat().st_size == 300_000
 
 
 def test_a_complete_partial_file_is_taken(server, small_weights, tmp_path):
-    (tmp_path / 'small.pkl.part').write_bytes(small_weights)
+    held(tmp_path, small_weights)
     assert fetch(server, tmp_path).read_bytes() == small_weights
     assert server.asked == [f'bytes={len(small_weights)}-']
 
 
 def test_a_longer_partial_file_is_another_file(server, small_weights, tmp_path):
-    (tmp_path / 'small.pkl.part').write_bytes(bytes(len(small_weights) + 1))
+    held(tmp_path, bytes(len(small_weights) + 1))
     assert fetch(server, tmp_path).read_bytes() == small_weights
     assert server.asked == [f'bytes={len(small_weights) + 1}-', None]
 
 
 def test_the_start_of_another_file_is_not_kept(server, small_weights, tmp_path):
-    (tmp_path / 'small.pkl.part').write_bytes(b'another file')
+    held(tmp_path, b'another file')
     with pytest.raises(InputError, match='not weights of small'):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
@@ -326,25 +316,25 @@ def test_a_file_that_ends_early_without_a_stated_length(server, tmp_path):
     ],
 )
 def test_refusals(server, tmp_path, status, message, requests):
-    (tmp_path / 'small.pkl.part').write_bytes(b'kept')
+    held(tmp_path, b'kept')
     server.status = status
     with pytest.raises(InputError, match=f'^http://127.*/key/small.pkl.dl=1: {message}'):
         fetch(server, tmp_path)
     assert len(server.asked) == requests
-    assert names(tmp_path) == ['small.pkl.part']
+    assert names(tmp_path) == ['small.pkl.part', 'small.pkl.part.version']
 
 
 @pytest.mark.parametrize('content_type', ['text/html; charset=utf-8', 'application/octet-stream'])
 def test_a_web_page_is_no_weights(server, tmp_path, content_type):
     server.content = b'\n<!DOCTYPE html><html><body>Sign in</body></html>'
     server.content_type = content_type
-    with pytest.raises(InputError, match='a web page.*--mirror'):
+    with pytest.raises(InputError, match='a web page.*set R2PLUS1D_MIRROR'):
         fetch(server, tmp_path)
     assert names(tmp_path) == []
 
 
 def test_a_web_page_does_not_replace_a_partial_file(server, tmp_path):
-    (tmp_path / 'small.pkl.part').write_bytes(b'kept')
+    held(tmp_path, b'kept')
     server.content, server.content_type, server.ranges = b'<html></html>', 'text/html', False
     with pytest.raises(InputError, match='a web page'):
         fetch(server, tmp_path)
@@ -363,16 +353,16 @@ def test_an_interrupt_keeps_what_has_arrived(server, tmp_path, monkeypatch):
     def interrupt(self, size):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(download._Progress, 'add', interrupt)
+    monkeypatch.setattr(transfer._Progress, 'add', interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path)
-    assert names(tmp_path) == ['small.pkl.part']
-    assert (tmp_path / 'small.pkl.part').stat().st_size == download.CHUNK
+    assert names(tmp_path) == ['small.pkl.part', 'small.pkl.part.version']
+    assert (tmp_path / 'small.pkl.part').stat().st_size > 0
 
 
 def test_a_silent_server_times_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, 'PAUSE_S', 0)
-    monkeypatch.setattr(download, 'TIMEOUT_S', 0.05)
+    monkeypatch.setattr(transfer, 'PAUSE_S', 0)
+    monkeypatch.setattr(transfer, 'TIMEOUT_S', 0.05)
     with contextlib.closing(_listening()) as listener:
         mirror = f'http://127.0.0.1:{listener.getsockname()[1]}/'
         with pytest.raises(InputError, match=r'the connection failed \(.*timed out.*\), 5 times'):
@@ -384,7 +374,7 @@ def _listening():
 
 
 def test_nobody_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, 'PAUSE_S', 0)
+    monkeypatch.setattr(transfer, 'PAUSE_S', 0)
     with contextlib.closing(_listening()) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(InputError, match='the connection failed .*refused'):
@@ -397,8 +387,20 @@ def test_mirrors_are_web_addresses(tmp_path, mirror):
         download.fetch(SMALL, tmp_path, mirror=mirror)
 
 
+def test_the_mirror_of_the_environment(server, tmp_path, monkeypatch):
+    monkeypatch.setenv('R2PLUS1D_MIRROR', server.mirror)
+    download.fetch(SMALL, tmp_path / 'a')
+    assert server.paths == ['/key/small.pkl?dl=1']
+    monkeypatch.setenv('R2PLUS1D_MIRROR', 'example.org')
+    download.fetch(SMALL, tmp_path / 'b', mirror=server.mirror)  # what is given wins
+    with pytest.raises(InputError, match='^R2PLUS1D_MIRROR is example.org; it begins with http'):
+        download.fetch(SMALL, tmp_path / 'c')
+    monkeypatch.setenv('R2PLUS1D_MIRROR', '')
+    assert download.url_of(SMALL) == SMALL.link
+
+
 def test_progress_in_a_log_is_sparse(server, small_weights, tmp_path, caplog):
-    caplog.set_level(logging.INFO, 'r2plus1d.weights.download')
+    caplog.set_level(logging.INFO, 'r2plus1d.weights.transfer')
     fetch(server, tmp_path)
     lines = [message for message in caplog.messages if message.startswith('small.pkl: ')]
     size = f'{len(small_weights) / 1e6:.1f}'
@@ -446,6 +448,27 @@ def test_download_as_a_user_does(server, run_tool, tmp_path, monkeypatch):
     assert (done.returncode, done.stdout) == (FAILED, '')
     assert done.stderr.startswith('model_zoo.py: http://127.0.0.1')
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_tool_takes_the_mirror(
+    server, run_tool, make_video, make_database, tmp_path, monkeypatch
+):
+    """A name as --load_model_path: the address that fails is named, and what to set instead."""
+    server.status = 404
+    monkeypatch.setenv('R2PLUS1D_CACHE', str(tmp_path))
+    monkeypatch.setenv('R2PLUS1D_MIRROR', server.mirror)
+    database = make_database([(make_video().read_bytes(), 0)])
+    for tool, *flags in (
+        ('tools/test_net.py', f'--test_data={database}'),
+        ('tools/extract_features.py', f'--test_data={database}'),
+        ('tools/show_clips.py', f'--test_data={database}', '--sheet=x.png'),
+        ('tools/export_onnx.py', '--output=x.onnx'),
+    ):
+        done = run_tool(tool, *flags, '--load_model_path=r2d_d18_l8')
+        assert done.returncode == FAILED
+        (line,) = done.stderr.splitlines()
+        assert ': HTTP 404 Not Found; if it has moved, set R2PLUS1D_MIRROR to its new' in line
+    assert server.paths == [f'/{PUBLISHED["r2d_d18_l8"].key}/r2d_d18_l8.pkl?dl=1'] * 4
 
 
 def test_an_unknown_name(run_tool):

@@ -19,7 +19,7 @@ from onnx_models import (
 from r2plus1d.errors import InputError
 from r2plus1d.networks import graph
 from r2plus1d.networks.network import Network
-from r2plus1d.networks.zoo import ARCHITECTURES
+from r2plus1d.networks.zoo import ARCHITECTURES, depths_of
 
 onnx = pytest.importorskip('onnx', reason='needs ONNX')
 
@@ -27,7 +27,24 @@ from r2plus1d.weights import onnx_file as onnx_engine  # noqa: E402
 
 NARROW = Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125)
 VARIANTS = [
-    *(Network(name, 10, clip_length=8, num_labels=7, width=0.125) for name in ARCHITECTURES),
+    *(
+        Network(name, depths_of(name)[0], clip_length=8, num_labels=7, width=0.125)
+        for name in ARCHITECTURES
+    ),
+    *(
+        Network(
+            name,
+            50,
+            clip_length=8,
+            crop_size=256,
+            num_labels=7,
+            width=0.0625,
+            use_pool1=True,
+            use_convolutional_pred=True,
+        )
+        for name in ('ir-csn', 'ip-csn')
+    ),
+    Network('r3d', 18, crop_size=128, num_labels=7, width=0.0625, use_convolutional_pred=True),
     Network('r2plus1d', 18, clip_length=16, num_labels=4, width=0.0625),
     Network('r2plus1d', 10, clip_length=8, num_labels=4, width=0.125, num_channels=2),
     Network('mc3', 10, clip_length=8, num_labels=6, width=0.125, multi_label=True),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 
 import pytest
@@ -132,6 +133,28 @@ def test_a_file_above_2_gb_is_refused_unread(tmp_path):
         file.truncate(1 << 32)  # of which nothing lies on the disk
     with pytest.raises(InputError, match='4294967296 bytes; an ONNX file has at most 2147483647'):
         onnx_engine.read(path)
+
+
+def test_a_file_of_many_empty_parts_is_refused_before_it_is_parsed(written, monkeypatch):
+    """Two bytes of the file would take a hundred of memory."""
+    many = b'\x0a\x00' * 200_000  # nodes
+    path = written(b'\x3a' + bytes([*_varint(len(many))]) + many)
+    monkeypatch.setattr(onnx.ModelProto, 'FromString', None)
+    with pytest.raises(InputError, match=f'^{path}: it has more than 100000 parts'):
+        onnx_engine.read(path)
+
+
+def _varint(number):
+    while number > 0x7F:
+        yield number & 0x7F | 0x80
+        number >>= 7
+    yield number
+
+
+def test_a_pipe_is_refused_unopened(tmp_path):
+    os.mkfifo(tmp_path / 'model.onnx')
+    with pytest.raises(InputError, match='model.onnx is a FIFO, not a weight file'):
+        onnx_engine.read(tmp_path / 'model.onnx')
 
 
 def set_metadata(key, value):
@@ -369,7 +392,7 @@ def initializer_more(model):
         (sparse, 'its graph is not the one'),
         (input_more, 'its graph is not the one'),
         (no_output, 'features asks for nothing'),
-        (other_output, r'features asks for evil \[31m, which'),
+        (other_output, r'features asks for evil\\x1b\[31m, which'),
         (dimensions, r'conv1_w/folded is \[1152921504606846976, 3, 8, 7, 7\], not float32 \[4, 3'),
         (short, 'conv1_w/folded has 18812 bytes, not 18816'),
         (doubles, r'conv1_w/folded is .*, not float32'),

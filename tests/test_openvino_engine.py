@@ -11,7 +11,7 @@ from r2plus1d.backends.base import Engine, EngineSettings
 from r2plus1d.backends.choose import CAFFE2, chosen, open_engine, require
 from r2plus1d.backends.installed import has
 from r2plus1d.backends.table import BACKENDS
-from r2plus1d.cli import flags
+from r2plus1d.cli import command_line, flags
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
@@ -188,9 +188,9 @@ def test_every_engine_has_what_the_protocol_says():
 
 def test_help_is_read_from_the_table(capsys):
     with pytest.raises(SystemExit):
-        flags.parse('', flags.ENGINE, argv=['--help'])
+        command_line.parse('', flags.ENGINE, argv=['--help'])
     text = ' '.join(capsys.readouterr().out.split())
-    assert 'caffe2: fp32; openvino: fp32, bf16, fp16, int8; torch: fp32, bf16, fp16' in text
+    assert 'caffe2: fp32; openvino: fp32, bf16, fp16, int8; torch: fp32, tf32, bf16, fp16' in text
     assert 'on a CPU the first of openvino, caffe2, torch that is installed' in text
 
 

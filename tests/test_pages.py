@@ -50,6 +50,11 @@ def test_no_page_counts_tests(page):
     assert not COUNT_OF_TESTS.search(page.read_text())
 
 
+def test_what_to_cite_is_this_version():
+    version = re.search(r"version='(.*)'", (ROOT / 'setup.py').read_text())[1]
+    assert f'\nversion: {version}\n' in (ROOT / 'CITATION.cff').read_text()
+
+
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / 'page.md'
     page.write_text('# A `heading`, here\n[a](#a-heading-here) [b](#b) [c](c.md) [d](https://d.e)')

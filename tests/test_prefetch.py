@@ -1,10 +1,14 @@
 """Work ahead of where it is needed: the order, how much of it, errors, and the end."""
 
+import signal
 import threading
 import time
 
 import pytest
 
+import bad_decoders
+from r2plus1d.video.budget import DEFAULT_BUDGET
+from r2plus1d.video.decoders import DECODERS
 from r2plus1d.video.prefetch import prefetch, prefetch_streams
 
 
@@ -154,4 +158,27 @@ def test_calls_are_bounded_and_errors_raised():
     with pytest.raises(ValueError, match='12'):
         list(taken)
     assert len(called) <= 18
+    assert not decoders()
+
+
+@pytest.mark.parametrize('is_stream', [False, True])
+def test_what_is_being_decoded_ends_with_the_work(is_stream):
+    def sleep(_):
+        return DECODERS.call(DEFAULT_BUDGET, bad_decoders.sleep, 600)
+
+    def sleeps(_):
+        yield sleep(_)
+
+    items = ((i,) for i in range(9))
+    if is_stream:
+        made = prefetch_streams(sleeps, items, threads=2, streams=3, ahead=1)
+    else:
+        made = prefetch(sleep, items, threads=2, ahead=1)
+    main = threading.get_ident()
+    end = threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        end.start()
+        next(made)
+    end.join()
+    made.close()
     assert not decoders()

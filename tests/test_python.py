@@ -49,6 +49,20 @@ def test_which_python_to_use(tmp_path, monkeypatch):
     assert python.advice('av').endswith('has no av; sh scripts/setup.sh installs it')
 
 
+def test_an_installed_package_names_no_script(tmp_path, monkeypatch):
+    monkeypatch.setattr(python, 'ROOT', tmp_path)
+    assert python.advice('av').endswith('has no av; r2plus1d doctor says what is missing')
+
+
+def test_the_environment_that_is_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(python, 'ROOT', tmp_path)
+    monkeypatch.delenv('R2PLUS1D_VENV', raising=False)
+    for name in ('scripts/setup.sh', '.venv-modern/bin/python'):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert python.advice('av').endswith('.venv-modern/bin/python')
+
+
 @pytest.mark.parametrize('error', ["ModuleNotFoundError(name='r2plus1d.x')", 'ValueError(1)'])
 def test_our_own_mistakes_keep_their_traceback(error):
     code = f'from r2plus1d.cli import python; python.watch(); raise {error}'

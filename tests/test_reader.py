@@ -10,7 +10,9 @@ from r2plus1d.errors import InputError
 from r2plus1d.sources import database_source as reader_module
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds, label_rows
+from r2plus1d.sources.whole_videos import WholeVideos
 from r2plus1d.video.clip_settings import ClipSettings
+from r2plus1d.video.read_clips import read_clips
 
 SETTINGS = ClipSettings(length=8, clips=2)
 NEEDS = RecordNeeds(num_labels=10)
@@ -135,10 +137,10 @@ def test_no_more_than_the_bound_is_ahead(make_video, make_database, monkeypatch)
     started, lock = [], threading.Lock()
     original = reader_module.read_sample
 
-    def counting(*args):
+    def counting(*args, **how):
         with lock:
             started.append(args[0])
-        return original(*args)
+        return original(*args, **how)
 
     monkeypatch.setattr(reader_module, 'read_sample', counting)
     database = make_database([(make_video(20).read_bytes(), 0)] * 30)
@@ -164,4 +166,26 @@ def test_labels_are_repeated_for_each_row(make_video, make_database):
     assert label_rows(samples, 2, NEEDS).tolist() == [3, 3, 5, 5]
     needs = RecordNeeds(4, multi_label=True)
     samples = read(make_database([(video, (0, 2)), (video, 3)], name='several'), needs)
-    assert label_rows(samples, 1, needs).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
+    several, one = [1, 0, 1, 0], [0, 0, 0, 1]
+    assert label_rows(samples, 1, needs).tolist() == [several, one]
+    assert label_rows(samples, 2, needs).tolist() == [several, several, one, one]
+
+
+def test_whole_videos_are_samples_in_the_order_of_their_paths(make_video):
+    videos = [make_video(40), make_video(5), make_video(41), make_video(40)]
+    settings = ClipSettings(length=8, decode_type='random', seed=3)
+    source = WholeVideos(videos, settings, threads=2, ahead=1)
+    samples = list(source)
+    assert len(source) == 4
+    assert [(s.index, s.key, s.path) for s in samples] == [
+        (i, str(i), str(path)) for i, path in enumerate(videos)
+    ]
+    assert [s.failure for s in samples] == [
+        None, 'too few frames: 5, and the clips need 8', None, None,
+    ]  # fmt: skip
+    for sample in (samples[0], samples[2], samples[3]):
+        alone = read_clips(sample.path, settings, draw=sample.index)
+        np.testing.assert_array_equal(sample.clips.pixels, alone.pixels)
+    assert samples[0].clips.starts.tolist() != samples[3].clips.starts.tolist()
+    with pytest.raises(InputError, match='decode_type is start; files have no start frames'):
+        WholeVideos(videos, ClipSettings(length=8, decode_type='start'))

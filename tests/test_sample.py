@@ -74,6 +74,11 @@ def test_lossless_codecs_keep_every_pixel(codec, container, pixel_format):
     np.testing.assert_array_equal(frames, list(gradients(3, 47, 63)))
 
 
+def test_a_container_without_options_of_its_own():
+    frames, _, _ = read(io.BytesIO(encoded(gradients(3), codec='libvpx', container='ivf')))
+    assert len(frames) == 3
+
+
 def test_odd_sizes_need_a_format_without_subsampling():
     with pytest.raises(InputError, match=r'63 x 47 \(an odd size may need yuv444p\)'):
         encoded(gradients(3, 47, 63))

@@ -11,6 +11,7 @@ from r2plus1d.evaluation.metrics import (
     rank,
     score_video,
 )
+from r2plus1d.evaluation.predictions import VideoScores, write_predictions
 
 CLIPS = np.array([[0.5, 0.3, 0.2], [0.1, 0.3, 0.6], [0.1, 0.45, 0.45]], np.float32)
 
@@ -76,3 +77,27 @@ def test_the_smallest_k():
     assert accuracy.shares == (1, 1, 1)
     with pytest.raises(InputError, match='top_k is 0; at least 1'):
         Accuracy(0)
+
+
+@pytest.mark.parametrize(('top_k', 'ranks'), [(1, 1), (2, 2), (3, 3), (9, 3)])
+def test_predictions_have_a_column_for_each_rank_that_there_is(tmp_path, top_k, ranks):
+    """One video of three classes, whose scores are sums over two clips."""
+    video = VideoScores(
+        np.array([7]), np.array([1]), np.array([[0.5, 0.5, 1.0]]), np.array([2]),
+        {'clips': np.array([2])},
+    )  # fmt: skip
+    write_predictions(tmp_path / 'p.csv', video, top_k=top_k, class_names=['a', 'b', 'c'])
+    header, row = (line.split(',') for line in (tmp_path / 'p.csv').read_text().splitlines())
+    best = ['c', '0.500000', 'a', '0.250000', 'b', '0.250000'][: 2 * ranks]
+    names = [name for k in range(1, ranks + 1) for name in (f'top{k}', f'probability{k}')]
+    assert header == ['video_id', 'label', *names, 'clips']
+    assert row == ['7', 'b', *best, '2']
+
+
+def test_video_scores_rank_equal_classes_by_their_index():
+    scores = np.array([[0.1, 0.5, 0.5, 0.2, 0.2, 0.2], [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]])
+    of_labels = {(1, 0): (1, 1), (2, 5): (0, 0.5), (5, 4): (0, 1), (0, 0): (0.5, 0.5)}
+    for labels, shares in of_labels.items():
+        videos = VideoScores(np.array([0, 1]), np.array(labels), scores, np.ones(2), {})
+        assert videos.shares == shares
+    assert str(videos) == 'top1 0.50000, top5 0.50000'

@@ -1,11 +1,17 @@
 """tools/show_clips.py, run as a user runs it."""
 
+import csv
+
 import cv2
 import numpy as np
 import pytest
 
 from conftest import golden_cases
-from r2plus1d.networks.input import RGB_MEAN, RGB_STD, normalize
+from r2plus1d.model import Model
+from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.input import RGB_MEAN, RGB_STD, Input, normalize
+from r2plus1d.networks.network import Network
+from r2plus1d.pictures.captions import HEIGHT
 from video_input_cases import NOT_FLAGS, RENAMED, records_of
 
 FLAGS = ('--clip_length_rgb=8', '--clip_per_video=2')
@@ -53,9 +59,86 @@ def test_sheet_has_a_row_a_clip(show, tmp_path, kind):
     result = show('--sheet=new/x.png', '--num_records=2', '--clip_per_video=1', *kind)
     assert result.stdout == 'videos: 2, clips: 2, failed: 0\n', result.stderr
     sheet = cv2.imread(str(tmp_path / 'new' / 'x.png'))
-    assert sheet.shape == (2 * (112 + 16), 8 * 112, 3)
-    assert sheet[16:128].std() > 5
-    assert sheet[:16].max() > 200  # the caption
+    assert sheet.shape == (2 * (112 + HEIGHT), 8 * 112, 3)
+    assert sheet[HEIGHT : HEIGHT + 112].std() > 5
+    assert sheet[:HEIGHT].max() > 200  # the caption
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Return a function that writes weights of 3 classes that always predict the same one."""
+
+    def write(best):
+        network = Network('r2d', 10, clip_length=8, num_labels=3, width=0.0625)
+        parameters = random_parameters(network, seed=1)
+        parameters['last_out_L3_b'][best] = 50
+        path = tmp_path / f'always_{best}.pkl'
+        Model(network, Input(length=8), parameters, ('left', 'right', 'up')).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def of_three(make_video, make_database):
+    return make_database([(make_video(20 + i).read_bytes(), i) for i in range(3)], name='three')
+
+
+def test_weights_predict_each_clip(show, weights, of_three, tmp_path):
+    for best in (0, 2):
+        flags = (
+            f'--load_model_path={weights(best)}',
+            f'--sheet={best}.png',
+            f'--output={best}.npz',
+        )
+        result = show(*flags, test_data=of_three)
+        assert (result.returncode, result.stdout) == (0, 'videos: 3, clips: 6, failed: 0\n')
+        with np.load(tmp_path / f'{best}.npz') as arrays:
+            assert arrays['probabilities'].shape == (6, 3)
+            assert arrays['probabilities'].argmax(axis=1).tolist() == [best] * 6
+        sheet = cv2.imread(str(tmp_path / f'{best}.png'))
+        grounds = [tuple(sheet[row * (112 + HEIGHT), 0]) for row in range(6)]
+        is_right = [label == best for label in (0, 0, 1, 1, 2, 2)]
+        right = {ground for ground, is_so in zip(grounds, is_right) if is_so}
+        wrong = {ground for ground, is_so in zip(grounds, is_right) if not is_so}
+        assert len(right) == len(wrong) == 1
+        assert right != wrong
+
+
+def test_predictions_are_those_of_test_net(show, run_tool, weights, of_three, tmp_path):
+    flags = (f'--load_model_path={weights(1)}', '--clip_per_video=2', f'--test_data={of_three}')
+    run_tool('tools/test_net.py', *flags, '--output=x.csv')
+    show(*flags, '--output=x.npz', '--batch_size=2')
+    with np.load(tmp_path / 'x.npz') as arrays:
+        means = arrays['probabilities'].reshape(3, 2, 3).mean(axis=1)
+    with (tmp_path / 'x.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    found = [float(row['probability1']) for row in rows]
+    np.testing.assert_allclose(found, means.max(axis=1), atol=1e-5)
+
+
+def test_a_failed_record_moves_no_prediction(show, weights, make_video, make_database, tmp_path):
+    good = make_video(20).read_bytes()
+    database = make_database([(good, 0), (b'\0bad', 1), (good, 2)], name='mixed')
+    result = show(f'--load_model_path={weights(2)}', '--output=x.npz', test_data=database)
+    assert result.returncode == 3
+    with np.load(tmp_path / 'x.npz') as arrays:
+        assert arrays['key'].tolist() == list('0022')
+        assert arrays['probabilities'].shape == (4, 3)
+
+
+def test_labels_name_the_classes(show, of_three, tmp_path):
+    (tmp_path / 'names.txt').write_text('a\nb\nc\n')
+    flags = ('--sheet=x.png', '--labels=names.txt')
+    result = show(*flags, '--num_labels=3', test_data=of_three)
+    assert result.returncode == 0, result.stderr
+    named = cv2.imread(str(tmp_path / 'x.png'))
+    show('--sheet=x.png', test_data=of_three)
+    assert (named != cv2.imread(str(tmp_path / 'x.png'))).any()
+    result = show(*flags, test_data=of_three)
+    assert result.stderr == (
+        'show_clips.py: labels needs num_labels=N, the number of its lines, or load_model_path\n'
+    )
 
 
 def test_failures_are_named_and_the_others_shown(show, make_video, make_database, tmp_path):

@@ -49,9 +49,9 @@ def database(make_video, make_database):
 
 @pytest.fixture
 def evaluate(run_tool, model):
-    def run(database, *arguments, **options):
+    def run(database, *arguments):
         flags = [f'--test_data={database}', f'--load_model_path={model}', *FLAGS, *arguments]
-        return run_tool('tools/test_net.py', *flags, **options)
+        return run_tool('tools/test_net.py', *flags)
 
     return run
 
@@ -95,6 +95,7 @@ def test_stopping_at_the_first_failure(evaluate, database, tmp_path):
     assert 'videos: 11, scored: 3, failed: 1' in result.stdout
     assert sorted(path.name for path in (tmp_path / 'new' / 'a').iterdir()) == [
         'failures.csv',
+        'p.csv.journal',
         'p.csv.partial',
     ]
     assert len(rows_of(tmp_path / 'new' / 'a' / 'p.csv.partial')) == 3
@@ -263,8 +264,6 @@ def test_interrupting_keeps_what_there_is(database, model, make_video, make_data
     process = subprocess.Popen(
         [sys.executable, str(ROOT / 'tools/test_net.py'), *arguments],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Where the tests run in the background, SIGINT is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while ' left' not in process.stderr.readline():
         assert process.poll() is None

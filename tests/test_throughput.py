@@ -1,7 +1,9 @@
 """What the programs in benchmarks/ take and print; their figures are not tested."""
 
+import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -15,8 +17,12 @@ if not has('openvino'):
 
 sys.path.insert(0, str(ROOT / 'benchmarks'))
 
+import machine  # noqa: E402
+import throughput_measure as measure  # noqa: E402
 import throughput_settings as settings  # noqa: E402
 import throughput_tables as tables  # noqa: E402
+
+from tool_here import run_here  # noqa: E402
 
 SMALL = ('--engines=openvino', '--model_name=r2d', '--model_depth=10', '--width=0.0625')
 
@@ -93,24 +99,51 @@ def run_benchmark(name, *flags, cwd):
     return done.stdout
 
 
-def test_throughput(tmp_path):
-    flags = ('--videos=1', '--repeats=1', '--vary=clip_per_video=1,2', '--clip_per_video=2')
-    printed = run_benchmark('throughput.py', *SMALL, *flags, '--plot=p.png', cwd=tmp_path)
-    assert 'r2d_10_8_w0.0625, 2 clips per video' in printed
-    _, varied = printed.split('With --clip_per_video varied:')
+@pytest.fixture
+def printed(monkeypatch):
+    """Return a function from flags to what throughput.py prints, with a quick matrix product."""
+    monkeypatch.setattr(machine, 'SIZES', (64,))
+
+    def run(*flags):
+        done = run_here('benchmarks/throughput.py', *SMALL, '--videos=1', '--repeats=1', *flags)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')  # matplotlib's own
+def test_throughput(printed, tmp_path):
+    plot = tmp_path / 'p.png'
+    text = printed('--vary=clip_per_video=1,2', '--clip_per_video=2', f'--plot={plot}')
+    assert 'best matrix product in fp32: ' in text
+    assert 'r2d_10_8_w0.0625, 2 clips per video' in text
+    _, varied = text.split('With --clip_per_video varied:')
     cells = [line.split('|')[1:3] for line in varied.splitlines() if line.startswith('|')]
     assert [tuple(cell.strip() for cell in row) for row in cells[2:]] == [
         (value, engine)
         for value in ('1', '2')
         for engine in ('decoding alone', 'openvino, fp32')
     ]  # fmt: skip
-    assert (tmp_path / 'p.png').read_bytes().startswith(b'\x89PNG')
+    assert plot.read_bytes().startswith(b'\x89PNG')
 
 
-def test_throughput_of_dense_clips(tmp_path):
-    flags = ('--videos=1', '--repeats=1', '--dense=1', '--stride=90')
-    printed = run_benchmark('throughput.py', *SMALL, *flags, cwd=tmp_path)
-    assert 'dense clips at 90 frames' in printed
+@pytest.fixture
+def measure_here(monkeypatch):
+    """Measure in this process."""
+
+    def measured(step, what, database, *flags):
+        done = run_here(
+            'benchmarks/throughput.py', *step.argv, f'--test_data={database}', *flags,
+            f'--measure={what}',
+        )  # fmt: skip
+        return json.loads(done.stdout)
+
+    monkeypatch.setattr(measure, 'in_process', measured)
+
+
+def test_throughput_of_dense_clips(printed, measure_here):
+    assert 'dense clips at 90 frames' in printed('--dense=1', '--stride=90')
 
 
 def test_extraction_decodes_each_frame_once(tmp_path):
@@ -122,8 +155,10 @@ def test_extraction_decodes_each_frame_once(tmp_path):
 
 @pytest.mark.parametrize('tool', ['test_net', 'extract_features'])
 def test_memory(tool, tmp_path):
+    """Of clips that take more frames than most videos here have."""
     flags = (f'--tool={tool}', '--records=2', '--engine=openvino', '--clip_per_video=1')
-    printed = run_benchmark('memory.py', *flags, *SMALL[1:], cwd=tmp_path)
+    longer = '--sampling_rate_rgb=9'
+    printed = run_benchmark('memory.py', *flags, longer, *SMALL[1:], cwd=tmp_path)
     assert printed.splitlines()[1].startswith('2 records: peak ')
 
 
@@ -135,3 +170,19 @@ def test_training(tmp_path, make_video, make_database):
         'training.py', f'--test_data={database}', '--model_name=r2d', *flags, cwd=tmp_path
     )
     assert 'network alone / together' in printed
+
+
+def test_milliseconds_of_a_program_and_of_its_processes_are_seen():
+    busy = 'import time\nwhile time.process_time() < 0.003: pass\nprint(flush=True)\ninput()'
+    before = machine.cpu_seconds()
+    with subprocess.Popen(
+        [sys.executable, '-S', '-c', busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert machine.cpu_seconds() - before >= 0.003
+        process.communicate(b'\n')
+    for _ in range(5):
+        before, began = machine.cpu_seconds(), time.process_time()
+        while time.process_time() < began + 0.001:
+            pass
+        assert machine.cpu_seconds() - before >= 0.001

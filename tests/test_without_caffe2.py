@@ -9,11 +9,7 @@ import pytest
 import r2plus1d
 from conftest import ROOT
 
-NEED_CAFFE2 = (
-    'r2plus1d.backends.caffe2.',
-    'r2plus1d.weights.minidb',
-    'r2plus1d.training.',
-)
+NEED_CAFFE2 = ('r2plus1d.backends.caffe2.',)
 OTHER_ENGINES = ('r2plus1d.backends.pytorch.', 'r2plus1d.backends.openvino.')
 BLOCKED = 'import runpy, sys; sys.modules["caffe2"] = None; sys.argv = sys.argv[1:]\n'
 
@@ -40,7 +36,7 @@ def test_modules_import_without_it():
     ('tool', 'arguments'),
     [
         ('show_net.py', ['--json']),
-        ('train_net.py', ['--train_data=x']),
+        ('train_net.py', ['--train_data=x', '--trainer=caffe2']),
     ],
 )
 def test_a_tool_that_needs_it_says_so(tmp_path, tool, arguments):
@@ -50,5 +46,5 @@ def test_a_tool_that_needs_it_says_so(tmp_path, tool, arguments):
     done = without_caffe2(code, ROOT / 'tools' / tool, *arguments, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         1,
-        f'{tool}: this needs Caffe2, which is not installed here (scripts/setup.sh)\n',
+        f'{tool}: this needs Caffe2, which is not installed here (sh scripts/setup.sh caffe2)\n',
     )

@@ -3,11 +3,16 @@
 import contextlib
 import io
 import logging
+import os
+import pathlib
 import runpy
+import signal
 import sys
 from typing import NamedTuple
 
-from conftest import ROOT
+from r2plus1d.cli import signals
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Result(NamedTuple):
@@ -18,12 +23,13 @@ class Result(NamedTuple):
     stderr: str
 
 
-def run_here(tool, *arguments):
+def run_here(tool, *arguments, cwd='.'):
     """Run a tool as `python tool` does, but in this process: what it imports is there already."""
     path = ROOT / tool
     status, out, err = None, io.StringIO(), io.StringIO()
     with (
         _own_process_state([str(path), *map(str, arguments)]),
+        _in_folder(cwd),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -36,12 +42,29 @@ def run_here(tool, *arguments):
 
 @contextlib.contextmanager
 def _own_process_state(argv):
-    """What a process starts with: its arguments, and no handlers of logs."""
-    root, before = logging.getLogger(), sys.argv
+    """What a process starts with: arguments, its folder, and no handlers of logs or signals."""
+    root, before, hook = logging.getLogger(), (sys.argv, sys.path), sys.excepthook
+    torch = sys.modules.get('torch')
+    threads = torch and torch.get_num_threads()  # which --engine_threads sets
     handlers, level = root.handlers[:], root.level
-    root.handlers, sys.argv = [], argv
+    of_signals = {number: signal.getsignal(number) for number in signals.WORDS}
+    root.handlers, sys.argv, sys.path = [], argv, [str(pathlib.Path(argv[0]).parent), *sys.path]
     try:
         yield
     finally:
-        root.handlers, sys.argv = handlers, before
+        root.handlers, (sys.argv, sys.path), sys.excepthook = handlers, before, hook
         root.setLevel(level)
+        if torch:
+            torch.set_num_threads(threads)
+        for number, handler in of_signals.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _in_folder(folder):
+    before = pathlib.Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -1,6 +1,6 @@
 """The golden cases of a real VideoInput: their arguments as our flags, their records."""
 
-from r2plus1d.cli import flags, from_flags
+from r2plus1d.cli import command_line, flags, from_flags
 
 # VideoInput's names of what the tools call otherwise
 RENAMED = {
@@ -17,7 +17,7 @@ def settings_of(arguments):
     for name, value in arguments.items():
         if name not in NOT_FLAGS:
             argv.append(f'--{RENAMED.get(name, name)}={int(value)}')
-    return from_flags.clip_settings(flags.parse('', *groups, argv=argv))
+    return from_flags.clip_settings(command_line.parse('', *groups, argv=argv))
 
 
 def records_of(case, golden, local=None):

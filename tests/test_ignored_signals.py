@@ -1,0 +1,43 @@
+"""The tests of signals also hold where the tests run in the background, behind nohup."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from conftest import ROOT
+
+TESTS = """
+import signal, subprocess, sys, time
+import pytest
+
+CODE = 'import time; print(flush=True); time.sleep(60)'
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+def test_it_ends(number):
+    with subprocess.Popen([sys.executable, '-c', CODE], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(10) != 0
+
+def test_this_process_goes_on():
+    signal.raise_signal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+def ignore():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def test_what_tests_start_can_be_ended(tmp_path):
+    (tmp_path / 'test_it.py').write_text(TESTS)
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'conftest', '-p', 'no:cacheprovider']
+    folders = os.pathsep.join([str(ROOT / 'tests'), str(ROOT / 'lib')])
+    done = subprocess.run(
+        [*command, tmp_path], capture_output=True, text=True, check=False, preexec_fn=ignore,
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': folders},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
