@@ -324,9 +324,19 @@ def test_too_little_memory_at_the_start_is_one_line(start_tool, tool):
         assert 'not enough memory' in result.stderr
 
 
-def test_a_memory_error_that_python_loses_is_named():
-    lost = SystemError('error return without exception set')
-    assert lack_of_memory(lost).startswith('not enough memory')
+@pytest.mark.parametrize(
+    'said',
+    [
+        'error return without exception set',
+        '<function _find_and_load at 0x7f1675798400> returned NULL without setting an exception',
+        'slot sq_length of type list failed without setting an exception',
+    ],
+)
+def test_a_memory_error_that_python_loses_is_named(said):
+    assert lack_of_memory(SystemError(said)).startswith('not enough memory')
+
+
+def test_other_errors_of_python_are_not_a_lack_of_memory():
     assert lack_of_memory(SystemError('bad argument')) is None
 
 

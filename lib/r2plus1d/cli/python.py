@@ -16,7 +16,7 @@ FOLDERS = ('.venv', '.venv-modern')
 # What scripts/setup.sh installs, by the names that are imported.
 INSTALLED = ('av', 'caffe2', 'cv2', 'google', 'lmdb', 'numpy', 'onnx', 'openvino', 'tqdm')
 
-# In the errors of the loader, the system, OpenVINO and Python; Python's own code says the last one
+# In the errors of the loader, the system, OpenVINO and Python; Python's own code says the last two
 # where it loses a MemoryError.
 SIGNS_OF_LITTLE_MEMORY = (
     'failed to map segment',
@@ -24,6 +24,7 @@ SIGNS_OF_LITTLE_MEMORY = (
     'std::bad_alloc',
     "can't start new thread",
     'error return without exception set',
+    'without setting an exception',
 )
 
 
