@@ -99,6 +99,7 @@ def compile_product(size, precision):
     import openvino
     from openvino import opset13 as ops
 
+    from r2plus1d.backends.openvino.core import core
     from r2plus1d.backends.openvino.engine import HINTS
 
     data = left = ops.parameter([size, size], np.float32)
@@ -107,7 +108,7 @@ def compile_product(size, precision):
         left, right = quantized(ops, left, 0, 255), quantized(ops, right, -128, 127)
     model = openvino.Model([ops.matmul(left, right, False, True)], [data])
     hint = {'INFERENCE_PRECISION_HINT': HINTS.get(precision, 'f32')}
-    return openvino.Core().compile_model(model, 'CPU', hint)
+    return core().compile_model(model, 'CPU', hint)
 
 
 def quantized(ops, value, low, high):

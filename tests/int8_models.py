@@ -83,13 +83,13 @@ def rounded(weights):
 
 def precisions_of(model, network):
     """What OpenVINO computes the convolutions of an ONNX model in."""
-    import openvino
+    from r2plus1d.backends.openvino.core import core
 
-    read = openvino.Core().read_model(model.SerializeToString())
+    read = core().read_model(model.SerializeToString())
     read.reshape({'data': [1, *network.data_shape]})
     # As the engine does: in bf16 OpenVINO has no depthwise convolution of 8 bits.
     hint = {'INFERENCE_PRECISION_HINT': 'f32'}
-    compiled = openvino.Core().compile_model(read, 'CPU', hint)
+    compiled = core().compile_model(read, 'CPU', hint)
     found = {
         operation.get_rt_info()['runtimePrecision'].astype(str)
         for operation in compiled.get_runtime_model().get_ops()

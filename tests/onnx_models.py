@@ -48,10 +48,11 @@ def blobs_of(network, *, without=()):
 
 def run_openvino(model, *batches):
     """[{blob: array}] of an ONNX model on batches of clips."""
-    openvino = pytest.importorskip('openvino', reason='needs OpenVINO')
-    core = openvino.Core()
-    read = core.read_model(model.SerializeToString())
-    compiled = core.compile_model(read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    pytest.importorskip('openvino', reason='needs OpenVINO')
+    from r2plus1d.backends.openvino.core import core
+
+    read = core().read_model(model.SerializeToString())
+    compiled = core().compile_model(read, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
     results = [compiled([batch]) for batch in batches]
     return [{v.name: r[v.name].copy() for v in model.graph.output} for r in results]
 

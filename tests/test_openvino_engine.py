@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,7 +85,9 @@ def test_a_clip_gives_the_same_bits_in_whatever_batch(fp32, rows, devices):
 
 @needs_openvino
 def test_bf16_is_close(fp32):
-    capabilities = __import__('openvino').Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    from r2plus1d.backends.openvino.core import core
+
+    capabilities = core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     if 'BF16' not in capabilities:
         with pytest.raises(InputError, match='precision is bf16, which this processor lacks'):
             run(BF16)
@@ -94,6 +98,32 @@ def test_bf16_is_close(fp32):
         np.testing.assert_allclose(found[name], fp32[name], atol=2e-2 * scale, rtol=0)
     assert not np.array_equal(found['final_avg'], fp32['final_avg']), 'this was fp32'
     assert (found['softmax'].argmax(1) == fp32['softmax'].argmax(1)).all()
+
+
+# One engine is made before the one in its place goes, as where a name is bound again.
+INTERRUPTED = """
+import signal
+from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.devices import Devices
+from r2plus1d.networks.network import Network
+
+network = Network('r2d', 10, clip_length=8, num_labels=7, width=0.0625)
+for _ in range(3):
+    engine = open_engine(
+        network, devices=Devices(), outputs=('softmax',), settings=EngineSettings('openvino')
+    )
+del engine
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print('interrupted')
+"""
+
+
+@needs_openvino
+def test_a_process_that_had_several_can_be_interrupted():
+    done = subprocess.run([sys.executable, '-c', INTERRUPTED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'interrupted\n'), done.stderr
 
 
 @needs_openvino

@@ -78,12 +78,12 @@ def test_bytes_are_normalized():
 @needs_nncf
 def test_what_another_release_of_nncf_may_make():
     """A network that is not quantized, in the place of one that is so in another way."""
-    import openvino
+    from r2plus1d.backends.openvino.core import core
 
     outputs = ['softmax']
     floats = onnx_engine.export(TINY, parameters_of(TINY), outputs)
     plan = folding.plan(TINY, tuple(outputs), fold_batch_norm=True)
-    read = openvino.Core().read_model(floats.SerializeToString(), b'')
+    read = core().read_model(floats.SerializeToString(), b'')
     with pytest.raises(InputError, match='nncf .* makes weights that are .* is known to work'):
         quantization._found(read, plan)
 

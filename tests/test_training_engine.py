@@ -12,7 +12,7 @@ from r2plus1d.weights.files import read_minidb
 from tool_here import run_here
 
 pytest.importorskip('caffe2.python', reason='needs Caffe2')
-openvino = pytest.importorskip('openvino', reason='needs OpenVINO')
+pytest.importorskip('openvino', reason='needs OpenVINO')
 pytest.importorskip('onnx', reason='needs ONNX')
 
 NETWORK = (
@@ -47,7 +47,9 @@ def accuracies(folder):
 
 
 def has_bf16():
-    return 'BF16' in openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    from r2plus1d.backends.openvino.core import core
+
+    return 'BF16' in core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
 
 
 @pytest.mark.parametrize('more', [(), ('--cpu_replicas=2',)])

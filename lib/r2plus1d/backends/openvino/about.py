@@ -1,13 +1,11 @@
 """What OpenVINO has on this machine."""
 
-import openvino
-
+from r2plus1d.backends.openvino.core import core
 from r2plus1d.backends.openvino.engine import CAPABILITIES
 
 
 def devices() -> list[tuple[str, list[str]]]:
     """Return (name, precisions) of the processor."""
-    core = openvino.Core()
-    known = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    known = core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     has = [name for name, capability in CAPABILITIES.items() if capability in known]
     return [('CPU', has)]

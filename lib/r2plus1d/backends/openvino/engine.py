@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openvino
 from openvino import Layout, Type
 from openvino.preprocess import PrePostProcessor
 
 from r2plus1d.backends.base import EngineSettings
+from r2plus1d.backends.openvino.core import core
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks import folding
@@ -49,9 +49,8 @@ class OpenVinoEngine:
         settings: EngineSettings,
     ) -> None:
         assert devices.kind == 'cpu', devices
-        self._core = openvino.Core()
         self.network, self.outputs, self.precision = network, tuple(outputs), settings.precision
-        _require_precision(self._core, settings.precision)
+        _require_precision(settings.precision)
         folding.require_blobs(network, self.outputs)
         if settings.cache:
             settings.cache.mkdir(parents=True, exist_ok=True)
@@ -102,11 +101,11 @@ class OpenVinoEngine:
     def _requests_for(self, dtype):
         """Requests for clips of this dtype, made when the first one comes."""
         if dtype not in self._requests:
-            model = self._core.read_model(self._serialized, b'')
+            model = core().read_model(self._serialized, b'')
             model.reshape({'data': [CLIPS_A_RUN, *self.network.data_shape]})
             if dtype == np.uint8:
                 model = _taking_bytes(model)
-            compiled = self._core.compile_model(model, 'CPU', self._properties)
+            compiled = core().compile_model(model, 'CPU', self._properties)
             self._requests[dtype] = [compiled.create_infer_request() for _ in range(self._streams)]
         return self._requests[dtype]
 
@@ -123,8 +122,8 @@ def _properties(settings, streams):
     return properties
 
 
-def _require_precision(core, precision):
-    known = core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+def _require_precision(precision):
+    known = core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
     if CAPABILITIES[precision] not in known:
         have = [name for name, capability in CAPABILITIES.items() if capability in known]
         raise InputError(

@@ -84,10 +84,11 @@ def _version():
 
 def _calibrated(model, network, clips, last):
     """The openvino.Model that NNCF makes of an ONNX model; it leaves the convolutions `last`."""
-    import openvino
     from openvino.passes import ConstantFolding, Manager
 
-    read = openvino.Core().read_model(model.SerializeToString(), b'')
+    from r2plus1d.backends.openvino.core import core
+
+    read = core().read_model(model.SerializeToString(), b'')
     read.reshape({'data': [1, *network.data_shape]})
     folding = Manager()
     folding.register_pass(ConstantFolding())  # without it NNCF does not see biases
