@@ -176,6 +176,39 @@ def test_signals_to_the_group_do_not_end_what_decodes(decoders):
     assert decoders.call(DEFAULT_BUDGET, bad_decoders.process) == process
 
 
+def parent_of(process):
+    return int(pathlib.Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[1])
+
+
+def test_an_interruption_between_question_and_answer_leaves_no_answer_to_the_next():
+    decoders = Decoders()
+    process = decoders.call(DEFAULT_BUDGET, bad_decoders.process)
+    source = parent_of(process)
+    os.kill(source, signal.SIGSTOP)
+    os.kill(process, signal.SIGKILL)  # so that the next call asks how it ended, and for another
+    wait_for(lambda: has_ended(process))
+    main = threading.get_ident()
+    end = threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        end.start()
+        decoders.call(DEFAULT_BUDGET, bad_decoders.process)
+    end.join()
+    os.kill(source, signal.SIGCONT)
+    for _ in range(2):
+        assert 'SIGSEGV' in failure(decoders, bad_decoders.crash)
+        assert parent_of(decoders.call(DEFAULT_BUDGET, bad_decoders.process)) != source
+    wait_for(lambda: has_ended(source))
+
+
+def test_what_makes_the_processes_may_be_killed():
+    decoders = Decoders()
+    source = parent_of(decoders.call(DEFAULT_BUDGET, bad_decoders.process))
+    os.kill(source, signal.SIGKILL)
+    wait_for(lambda: has_ended(source))
+    assert failure(decoders, bad_decoders.crash) == 'the process that decoded it has gone'
+    assert 'SIGSEGV' in failure(decoders, bad_decoders.crash)
+
+
 PROGRAM = """
 import contextlib, os, signal, sys, threading
 sys.path.insert(0, sys.argv[1])

@@ -12,6 +12,7 @@ import pathlib
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -51,9 +52,13 @@ class Decoders:
     def prepare(self) -> None:
         """Begin to start the first process, which takes a moment, and do not wait for it."""
         with self._lock:
-            if self._source is None or not self._source.is_ours:
-                self._idle, self._source = [], _Source()
-                atexit.register(self._source.close)
+            self._prepare()
+
+    def _prepare(self):
+        if self._source is None or not self._source.is_usable:
+            self._idle, self._source = [], _Source()
+            atexit.register(self._source.close)
+        return self._source
 
     def call(self, budget: Budget, function: Callable[..., T], *args: Any, **keywords: Any) -> T:
         """Return function(*args, **keywords), computed in another process.
@@ -126,15 +131,19 @@ class Decoders:
             raise RecordError(process.end(error.reason)) from None
 
     def _idle_process(self):
-        self.prepare()
         with self._lock:
+            source = self._prepare()
             while self._idle:
                 process = self._idle.pop()
                 if process.is_alive():
                     return process
                 process.end()
-            assert self._source
-            return self._source.process()
+            try:
+                return source.process()
+            except BackendError:
+                if not source.is_ready:  # nor would another one be
+                    raise
+            return self._prepare().process()
 
 
 class _Lost(Exception):
@@ -149,7 +158,8 @@ class _Source:
     """The process whose copies decode."""
 
     def __init__(self) -> None:
-        self._owner, self._lock, self._is_ready = os.getpid(), threading.Lock(), False
+        self._owner, self._lock = os.getpid(), threading.Lock()
+        self.is_ready, self._is_lost = False, False
         self._control, other = socket.socketpair()
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
         with other:
@@ -161,9 +171,9 @@ class _Source:
             )  # fmt: skip
 
     @property
-    def is_ours(self) -> bool:
-        """False in a copy of the program that somebody forked."""
-        return self._owner == os.getpid()
+    def is_usable(self) -> bool:
+        """Whether it answers: not once it has gone, nor in a copy of the program that was forked."""
+        return self._owner == os.getpid() and not self._is_lost
 
     def process(self) -> '_Process':
         """Return a new process."""
@@ -174,19 +184,27 @@ class _Source:
             raise BackendError(f'no process to decode in: {os.strerror(-number)}')
         return _Process(self, number, ours)
 
-    def ending_of(self, number: int) -> int:
-        """The exit status of one of the processes, which has ended or is about to."""
-        return self._ask(number, [])
+    def ending_of(self, number: int) -> Optional[int]:
+        """The exit status of one of the processes, which has ended or is about to; None: unknown."""
+        try:
+            return self._ask(number, [])
+        except BackendError:
+            return None
 
     def _ask(self, number: int, descriptors: list[int]) -> int:
         with self._lock:
             try:
-                if not self._is_ready:
-                    self._is_ready = self._control.recv(1) == READY
+                if not self.is_ready:
+                    self.is_ready = self._control.recv(1) == READY
                 socket.send_fds(self._control, [REQUEST.pack(number)], descriptors)
                 return REQUEST.unpack(self._control.recv(REQUEST.size))[0]
-            except (OSError, ValueError, ArithmeticError):
+            except (OSError, struct.error):
+                self._is_lost = True
                 raise BackendError(f'no process to decode in: {self._complaint()}') from None
+            except BaseException:  # Ctrl-C: the answer may still come, and be taken for the next
+                self._is_lost = True
+                self._control.close()
+                raise
 
     def _complaint(self) -> str:
         self._complaints.seek(0)
@@ -195,7 +213,7 @@ class _Source:
 
     def close(self) -> None:
         """End all of its processes, and it with them."""
-        if self.is_ours:
+        if self._owner == os.getpid():
             self._control.close()
             self._program.wait()
 
@@ -244,6 +262,8 @@ class _Process:
         return reason or self._ending(self._source.ending_of(self._number))
 
     def _ending(self, status):
+        if status is None:
+            return 'the process that decoded it has gone'
         if not os.WIFSIGNALED(status):
             return f'the process that decoded it ended with status {os.WEXITSTATUS(status)}'
         number = signal.Signals(os.WTERMSIG(status))
