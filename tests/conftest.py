@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import system_programs
+from r2plus1d.cli import signals
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
 from r2plus1d.errors import InputError
@@ -49,6 +50,17 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Leave no handler of a signal to the next test: Ray sets one that ends the process."""
+    before = {number: signal.getsignal(number) for number in signals.WORDS}
+    result = yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return result
 
 
 def pytest_sessionstart(session):

@@ -1,4 +1,4 @@
-"""The tests of signals also hold where the tests run in the background, behind nohup."""
+"""The tests of signals also hold behind nohup, and after tests that change what handles a signal."""
 
 import os
 import signal
@@ -24,6 +24,13 @@ def test_this_process_goes_on():
     signal.raise_signal(signal.SIGHUP)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+def test_one_sets_a_handler():
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+
+def test_the_next_one_has_it_no_more():
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 """
 
 
