@@ -1,4 +1,4 @@
-"""The tests of signals also hold behind nohup, and after tests that change what handles a signal."""
+"""The tests of signals also hold behind nohup, and after tests that set handlers."""
 
 import os
 import signal

@@ -172,7 +172,7 @@ class _Source:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it answers: not once it has gone, nor in a copy of the program that was forked."""
+        """Whether it answers: not once it has gone, nor in a fork of the program."""
         return self._owner == os.getpid() and not self._is_lost
 
     def process(self) -> '_Process':
@@ -185,7 +185,7 @@ class _Source:
         return _Process(self, number, ours)
 
     def ending_of(self, number: int) -> Optional[int]:
-        """The exit status of one of the processes, which has ended or is about to; None: unknown."""
+        """How one of the processes has ended, or is about to; None if nobody knows."""
         try:
             return self._ask(number, [])
         except BackendError:
