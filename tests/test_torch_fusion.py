@@ -17,7 +17,6 @@ import torch  # noqa: E402
 
 from r2plus1d.backends.pytorch import fusion  # noqa: E402
 from r2plus1d.backends.pytorch.device import CpuDevice  # noqa: E402
-from r2plus1d.backends.pytorch.fusion import Ending  # noqa: E402
 from r2plus1d.backends.pytorch.module import PlanModule  # noqa: E402
 
 if not fusion.is_there():
@@ -57,14 +56,14 @@ def test_a_relu_and_a_sum_go_into_the_convolution_before_them():
     left, endings = fused(*nodes, relu('d', 'out'))
     assert left == [('Conv', ('data',), 'b'), ('Conv', ('b', 'b'), 'out')]
     # The convolution itself reads what it adds, so the sum needs memory of its own.
-    assert endings == {'b': Ending(), 'out': Ending(adds=True, in_place=False)}
+    assert endings == {'b': False, 'out': False}
 
 
 def test_the_sum_goes_into_memory_that_nothing_else_reads():
     nodes = [conv('data', 'a'), conv('data', 'b'), add('a', 'b', output='c'), relu('c', 'out')]
     left, endings = fused(*nodes)
     assert left == [('Conv', ('data',), 'a'), ('Conv', ('data', 'a'), 'out')]
-    assert endings == {'out': Ending(adds=True, in_place=True)}
+    assert endings == {'out': True}
 
 
 def test_nor_does_what_was_read_before_need_its_memory():
@@ -72,7 +71,7 @@ def test_nor_does_what_was_read_before_need_its_memory():
     nodes = [conv('data', 'a'), relu('a', 'b'), conv('b', 'c'), conv('c', 'd')]
     left, endings = fused(*nodes, add('d', 'b', output='e'), relu('e', 'out'))
     assert left[-1] == ('Conv', ('c', 'b'), 'out')
-    assert endings['out'] == Ending(adds=True, in_place=True)
+    assert endings['out'] is True
 
 
 @pytest.mark.parametrize('kept', [('a', 'out'), ('b', 'out'), ('c', 'out')])
@@ -80,7 +79,7 @@ def test_what_is_asked_for_stays(kept):
     nodes = [conv('data', 'a'), conv('data', 'b'), add('a', 'b', output='c'), relu('c', 'out')]
     left, endings = fused(*nodes, kept=kept)
     assert set(kept) <= {output for *_, output in left}
-    assert not any(ending.in_place for ending in endings.values())
+    assert not any(endings.values())
 
 
 @pytest.mark.parametrize(
@@ -121,9 +120,7 @@ def test_sums_of_any_shape_in_bf16(shape, in_place):
     weight = torch.eye(shape[1]).reshape(shape[1], shape[1], 1, 1, 1).bfloat16()
     before, expected = other.clone(), torch.relu(data.float() + other.float())
     with torch.inference_mode():
-        found = fusion.convolve_to(
-            Ending(True, in_place), data, weight, None, (1, 1, 1), (0, 0, 0), 1, other
-        )
+        found = fusion.convolve_to(in_place, data, weight, None, (1, 1, 1), (0, 0, 0), 1, other)
     np.testing.assert_allclose(found.float(), expected, rtol=2**-7)
     assert in_place or torch.equal(other, before)
 

@@ -7,7 +7,7 @@ than the convolutions of a narrow or a grouped network.
 import collections
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 
@@ -18,25 +18,13 @@ from r2plus1d.networks.graph import Node
 MAKERS = ('Conv', 'Relu', 'Sum', 'MaxPool')
 
 
-class Ending(NamedTuple):
-    """What a convolution does with its result.
-
-    Attributes:
-        adds: it adds its second input, and then cuts off at 0.
-        in_place: the sum goes into the memory of that input.
-    """
-
-    adds: bool = False
-    in_place: bool = False
-
-
 def is_there() -> bool:
     """Whether PyTorch was built with such convolutions for this CPU."""
     operators = torch.ops.mkldnn
     return torch.backends.mkldnn.is_available() and hasattr(operators, '_convolution_pointwise_')
 
 
-def fuse(nodes: Sequence[Node], kept: Collection[str]) -> tuple[list[Node], dict[str, Ending]]:
+def fuse(nodes: Sequence[Node], kept: Collection[str]) -> tuple[list[Node], dict[str, bool]]:
     """Put each ReLU, and a sum before it, into the convolution that they follow.
 
     Args:
@@ -44,33 +32,33 @@ def fuse(nodes: Sequence[Node], kept: Collection[str]) -> tuple[list[Node], dict
         kept: values that have to be there at the end.
 
     Returns:
-        (nodes, {output of a convolution: its Ending}). Such a convolution has the output of the
-        ReLU, and the other term of a sum as a second input.
+        (nodes, {output of such a convolution: whether what it adds may be written over}). It has
+        the output of the ReLU, and the other term of a sum as a second input.
     """
     readers = collections.Counter(name for node in nodes for name in node.inputs)
     readers.update(list(kept))  # of a mapping the names
     last_reader = {name: node.output for node in nodes for name in node.inputs}
     last_reader.update(dict.fromkeys(kept, ''))
     fused: list[Node] = []
-    endings: dict[str, Ending] = {}
+    endings: dict[str, bool] = {}
     for node in nodes:
         found = _fused(node, fused, readers, last_reader) if node.kind == 'Relu' else None
         if found is None:
             fused.append(node)
             continue
-        conv, ending, gone = found
+        conv, in_place, gone = found
         fused[len(fused) - gone :] = [dataclasses.replace(conv, output=node.output, blob=node.blob)]
-        endings[node.output] = ending
+        endings[node.output] = in_place
     return fused, endings
 
 
 def _fused(relu, before, readers, last_reader):
-    """(convolution, its Ending, how many of the nodes `before` it stands for), if there is one."""
+    """(convolution, its ending, how many of the nodes `before` it stands for), if there is one."""
     if not before or before[-1].output != relu.inputs[0] or readers[relu.inputs[0]] > 1:
         return None
     last = before[-1]
     if last.kind == 'Conv' and len(last.inputs) == 1:
-        return last, Ending(), 1
+        return last, False, 1
     if last.kind != 'Sum' or len(before) < 2:
         return None
     conv = before[-2]
@@ -84,11 +72,11 @@ def _fused(relu, before, readers, last_reader):
         and last_reader[other] == last.output
         and other not in conv.inputs
     )
-    return dataclasses.replace(conv, inputs=(*conv.inputs, other)), Ending(True, in_place), 2
+    return dataclasses.replace(conv, inputs=(*conv.inputs, other)), in_place, 2
 
 
 def convolve_to(
-    ending: Ending,
+    in_place: bool,
     data: torch.Tensor,
     weight: torch.Tensor,
     bias: Optional[torch.Tensor],
@@ -97,13 +85,17 @@ def convolve_to(
     group: int,
     other: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
-    """Return the convolution of images or clips with its Ending; `other` is what it adds."""
+    """Return the convolution of images or clips, plus `other` if there is one, cut off at 0.
+
+    Args:
+        in_place: `other` may be written over.
+    """
     window = (weight, bias, pad, stride, (1,) * len(stride), group)
     if other is None:
         return torch.ops.mkldnn._convolution_pointwise(data, *window, 'relu', [], '')
     if not _is_there_in(data, other):
         return torch.relu_(plain(data, weight, bias, stride, pad, group).add_(other))
-    place = other if ending.in_place else other.clone()
+    place = other if in_place else other.clone()
     return torch.ops.mkldnn._convolution_pointwise_.binary(
         place, data, *window, 'add', 1.0, 'relu', [], ''
     )

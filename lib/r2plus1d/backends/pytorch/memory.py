@@ -18,8 +18,8 @@ def keep_freed_memory() -> None:
     """Keep the memory of tensors that are freed for those that come.
 
     glibc gives large blocks back to the system at once. Then each new one comes in pages of 4 KiB,
-    which the system has to find and to fill with zeros: a fifth of the time of a small network's
-    step. Other C libraries are left as they are.
+    which the system has to find and to fill with zeros, in each step. Other C libraries are left
+    as they are.
     """
     set_option = getattr(ctypes.CDLL(None), 'mallopt', None)
     if set_option is not None:
@@ -31,8 +31,8 @@ def keep_freed_memory() -> None:
 def use_huge_pages() -> None:
     """Put the memory that there is into pages of 2 MiB, where the system has them.
 
-    A processor finds the addresses of fewer pages faster: a tenth of the time of a small network's
-    step. It takes about 2 seconds for each GB, so much memory, of large networks, stays as it is.
+    A processor finds the addresses of fewer pages faster. To move the memory takes time by the GB,
+    so much of it, as large networks have, stays as it is.
     """
     advise = getattr(ctypes.CDLL(None), 'madvise', None)
     if advise is None or not MAPS.exists():

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from r2plus1d.backends.pytorch import padding
 from r2plus1d.backends.pytorch.convolution import convolve, plain
-from r2plus1d.backends.pytorch.fusion import Ending, convolve_to, fuse
+from r2plus1d.backends.pytorch.fusion import convolve_to, fuse
 from r2plus1d.errors import InputError
 from r2plus1d.networks.folding import Plan
 from r2plus1d.networks.graph import Node
@@ -26,12 +26,12 @@ class Form(NamedTuple):
     Attributes:
         dtype: in which they are.
         as_images: factored ones are in 2D.
-        endings: {output of a convolution: its Ending}.
+        endings: of `fuse`.
     """
 
     dtype: torch.dtype
     as_images: bool
-    endings: Mapping[str, Ending]
+    endings: Mapping[str, bool]
 
 
 class Step(NamedTuple):
@@ -144,8 +144,8 @@ def _of_true_channels(function, count):
 
 def _conv(node, form):
     _, stride, pad = node.window
-    ending = form.endings.get(node.output)
-    conv = plain if ending is None else functools.partial(convolve_to, ending)
+    in_place = form.endings.get(node.output)
+    conv = plain if in_place is None else functools.partial(convolve_to, in_place)
     if form.as_images and node.group == 1:
         conv = functools.partial(convolve, conv=conv)
 

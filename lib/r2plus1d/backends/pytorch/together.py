@@ -1,7 +1,7 @@
 """A batch computed by several threads, each with some of its clips, as if one computed them all.
 
 PyTorch's own threads share each operator instead. The operators of narrow networks are too small
-for that: with two threads they took as long as with one.
+to gain by that.
 """
 
 import contextlib
