@@ -203,10 +203,89 @@ def test_an_interruption_between_question_and_answer_leaves_no_answer_to_the_nex
 def test_what_makes_the_processes_may_be_killed():
     decoders = Decoders()
     source = parent_of(decoders.call(DEFAULT_BUDGET, bad_decoders.process))
+    made = decoders.stream(DEFAULT_BUDGET, bad_decoders.count, 2, bad_decoders.crash)
+    assert next(made) == 0
     os.kill(source, signal.SIGKILL)
     wait_for(lambda: has_ended(source))
-    assert failure(decoders, bad_decoders.crash) == 'the process that decoded it has gone'
+    assert next(made) == 1
+    with pytest.raises(RecordError, match='the process that decoded it has gone'):
+        next(made)
     assert 'SIGSEGV' in failure(decoders, bad_decoders.crash)
+
+
+@pytest.mark.parametrize('seconds', [0, 0.05, 0.2])
+def test_ctrl_c_at_a_terminal_does_not_end_the_start(seconds):
+    """It goes to the whole group, while the first process is on its way."""
+    done = subprocess.run(
+        [sys.executable, '-c', GROUP, str(ROOT / 'tests'), str(seconds)],
+        start_new_session=True, capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, '3\n'), done.stderr
+
+
+GROUP = """
+import contextlib, os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+import bad_decoders
+from r2plus1d.video.budget import DEFAULT_BUDGET
+from r2plus1d.video.decoders import DECODERS
+
+DECODERS.prepare()
+with contextlib.suppress(KeyboardInterrupt):
+    time.sleep(float(sys.argv[2]))
+    os.killpg(0, signal.SIGINT)
+    time.sleep(1)
+print(DECODERS.call(DEFAULT_BUDGET, bad_decoders.add, 1, 2))
+"""
+
+FORKED = """
+import multiprocessing.util, sys
+sys.path.insert(0, sys.argv[1])
+import bad_decoders
+from r2plus1d.video.budget import DEFAULT_BUDGET
+from r2plus1d.video.decoders import DECODERS
+
+DECODERS.call(DEFAULT_BUDGET, bad_decoders.add, 1, 2)
+pool = multiprocessing.get_context('fork').Pool(1)
+print('done')
+"""
+
+
+def test_a_program_with_forks_of_its_own_ends():
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', FORKED, str(ROOT / 'tests')],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, 'done\n'), done.stderr
+
+
+MANY = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+import bad_decoders
+from r2plus1d.video.budget import DEFAULT_BUDGET
+from r2plus1d.video.decoders import DECODERS
+
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, most))
+held = [DECODERS.call(DEFAULT_BUDGET, bad_decoders.arrays, (99, 99)) for _ in range(100)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (1200, max(1200, most)))
+files = [open('/dev/null') for _ in range(1100)]
+for _ in range(2):
+    try:
+        DECODERS.call(DEFAULT_BUDGET, bad_decoders.crash)
+    except Exception as error:
+        print(type(error).__name__)
+    print(len(held), DECODERS.call(DEFAULT_BUDGET, bad_decoders.add, 1, 2))
+"""
+
+
+def test_clips_that_wait_hold_no_files_and_many_files_are_no_hindrance():
+    done = subprocess.run(
+        [sys.executable, '-c', MANY, str(ROOT / 'tests')],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.stdout == 2 * 'RecordError\n100 3\n', done.stderr
 
 
 PROGRAM = """

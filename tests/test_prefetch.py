@@ -1,5 +1,6 @@
 """Work ahead of where it is needed: the order, how much of it, errors, and the end."""
 
+import concurrent.futures
 import signal
 import threading
 import time
@@ -182,3 +183,19 @@ def test_what_is_being_decoded_ends_with_the_work(is_stream):
     end.join()
     made.close()
     assert not decoders()
+
+
+def test_the_end_of_some_work_ends_no_other():
+    """Threads end and begin all the time, and the system gives their numbers again."""
+
+    def work():
+        for _ in range(30):
+            items = ((i,) for i in range(3))
+            list(prefetch(call, items, threads=4, ahead=1))
+
+    def call(number):
+        return DECODERS.call(DEFAULT_BUDGET, bad_decoders.add, number)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()

@@ -45,8 +45,9 @@ class Decoders:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
-        self._busy: dict[int, _Process] = {}  # by the thread whose call it is
-        self._ending: set[int] = set()
+        # By the thread whose call it is; a thread's number may be the next thread's too.
+        self._busy: dict[threading.Thread, _Process] = {}
+        self._ending: set[threading.Thread] = set()
         self._source: Optional[_Source] = None
 
     def prepare(self) -> None:
@@ -91,7 +92,7 @@ class Decoders:
             raise outcome.error
 
     @contextlib.contextmanager
-    def ending_calls(self, threads: Collection[int]) -> Iterator[None]:
+    def ending_calls(self, threads: Collection[threading.Thread]) -> Iterator[None]:
         """Meanwhile end the calls that these threads make, with a RecordError."""
         with self._lock:
             self._ending.update(threads)
@@ -108,7 +109,7 @@ class Decoders:
         """Give a process that is idle, and have it back unless it is lost."""
         process = self._idle_process()
         process.hold_to(budget)
-        thread = threading.get_ident()
+        thread = threading.current_thread()
         try:
             with self._lock:
                 self._busy[thread] = process
@@ -124,7 +125,7 @@ class Decoders:
 
     def _give_up(self, thread, process, error):
         with self._lock:
-            del self._busy[thread]
+            self._busy.pop(thread, None)  # Ctrl-C may come before it is there
         if not isinstance(error, _Lost):
             process.end()
         else:
@@ -167,13 +168,16 @@ class _Source:
             self._program = subprocess.Popen(
                 command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=self._complaints,
+                start_new_session=True,  # a terminal's Ctrl-C is for the program alone
                 env={**os.environ, 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'},
             )  # fmt: skip
 
     @property
     def is_usable(self) -> bool:
         """Whether it answers: not once it has gone, nor in a fork of the program."""
-        return self._owner == os.getpid() and not self._is_lost
+        if self._owner != os.getpid() or self._is_lost:
+            return False
+        return self._program.poll() is None
 
     def process(self) -> '_Process':
         """Return a new process."""
@@ -203,7 +207,7 @@ class _Source:
                 raise BackendError(f'no process to decode in: {self._complaint()}') from None
             except BaseException:  # Ctrl-C: the answer may still come, and be taken for the next
                 self._is_lost = True
-                self._control.close()
+                self._hang_up()
                 raise
 
     def _complaint(self) -> str:
@@ -214,8 +218,14 @@ class _Source:
     def close(self) -> None:
         """End all of its processes, and it with them."""
         if self._owner == os.getpid():
-            self._control.close()
+            self._hang_up()
             self._program.wait()
+
+    def _hang_up(self):
+        """Let it see the end, also where a fork of the program has the channel too."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
 
 
 class _Process:
@@ -226,7 +236,9 @@ class _Process:
 
     def is_alive(self) -> bool:
         """Whether it still waits: nothing, not even the end of the channel, is to be read."""
-        return not select.select([self._channel], [], [], 0)[0]
+        waiting = select.poll()  # select takes no numbers above 1023
+        waiting.register(self._channel, select.POLLIN)
+        return not waiting.poll(0)
 
     def hold_to(self, budget: Budget) -> None:
         self._budget = budget

@@ -13,6 +13,8 @@ from typing import Any
 
 _HEAD = struct.Struct('=QI')  # bytes of the pickle, number of buffers beside it
 _ALIGNMENT = 64
+# Memory that is mapped keeps a file open, and a thousand may be: only what is large is mapped.
+_MAPPED_FROM = 4 << 20  # bytes
 
 
 def send(channel: socket.socket, message: Any) -> None:
@@ -102,9 +104,20 @@ def _mapped(memories, sizes):
     """The buffers as this process sees them; the memory goes when no array needs it any more."""
     if not memories:
         return [bytearray() for _ in sizes]
-    view = memoryview(mmap.mmap(memories[0], 0, access=mmap.ACCESS_COPY))
+    view = _contents(memories[0])
     buffers, place = [], 0
     for size in sizes:
         buffers.append(view[place : place + size])
         place += size + -size % _ALIGNMENT
     return buffers
+
+
+def _contents(memory):
+    num_bytes = os.fstat(memory).st_size
+    if num_bytes >= _MAPPED_FROM:
+        return memoryview(mmap.mmap(memory, 0, access=mmap.ACCESS_COPY))
+    contents = mmap.mmap(-1, num_bytes)  # of no file, and aligned
+    with open(memory, 'rb', closefd=False) as file:
+        file.seek(0)
+        file.readinto(contents)
+    return memoryview(contents)

@@ -68,9 +68,9 @@ def prefetch_streams(
 @contextlib.contextmanager
 def _pool(threads: int) -> Iterator[concurrent.futures.Executor]:
     """Give threads; at the end nothing that they began goes on."""
-    used: set[int] = set()
+    used: set[threading.Thread] = set()
     pool = concurrent.futures.ThreadPoolExecutor(
-        threads, 'decode', initializer=lambda: used.add(threading.get_ident())
+        threads, 'decode', initializer=lambda: used.add(threading.current_thread())
     )
     try:
         yield pool
