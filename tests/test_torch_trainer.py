@@ -347,6 +347,33 @@ def test_the_2d_form_of_a_convolution_is_the_3d_one(kernel, stride, group):
 
 
 @needs_torch
+@pytest.mark.parametrize('frames', [1, 2, 3, 4])
+@pytest.mark.parametrize('kernel', [(3, 3, 3), (3, 1, 1), (3, 7, 7), (1, 3, 3), (1, 1, 1)])
+@pytest.mark.parametrize('stride', [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+@pytest.mark.parametrize('group', [1, 32])
+def test_gradients_in_bf16_are_near_those_of_fp32(frames, kernel, stride, group):
+    """Whatever lies in the memory that they are written to."""
+    import torch
+
+    from r2plus1d.backends.pytorch.convolution import convolve
+
+    torch.manual_seed(0)
+    pad = tuple(size // 2 for size in kernel)
+    data = torch.randn(2, 32, frames, 8, 8).contiguous(memory_format=torch.channels_last_3d)
+    weight = torch.randn(32, 32 // group, *kernel)
+    found, exact = [], []
+    for dtype, gradients in ((torch.bfloat16, found), (torch.float64, exact)):
+        given = [tensor.to(dtype).requires_grad_() for tensor in (data, weight)]
+        for number in (1000, 10_000, 40_000, 300_000):
+            torch.full((number,), torch.nan)  # freed at once, for others
+        result = convolve(*given, None, stride, pad, group)
+        along = torch.linspace(-1, 1, result.numel(), dtype=torch.float64).view_as(result)
+        gradients += torch.autograd.grad(result, given, along.to(dtype))
+    for one, other in zip(found, exact):
+        assert (one.double() - other).abs().max() < 0.03 * other.abs().max()
+
+
+@needs_torch
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [

@@ -63,6 +63,8 @@ def convolve(
         form = _Times(data.shape[3:])
         weight, stride, pad = weight.squeeze(4), (stride[0], 1), (pad[0], 0)
     else:
+        if _is_wrong_in_onednn(data, weight, pad):
+            data, pad = functional.pad(data, (0, 0, 0, 0, pad[0], pad[0])), (0, *pad[1:])
         return conv(data, weight, bias, stride, pad, group, other)
     other = None if other is None else form.of(other)
     return form.back(conv(form.of(data), weight, bias, stride, pad, group, other))
@@ -72,6 +74,16 @@ def is_factored(window: Window) -> bool:
     """Whether `convolve` computes it in 2D."""
     is_point = window.kernel == (1, 1, 1) and window.pad == (0, 0, 0)
     return is_point or _is_of_images(*window) or _is_of_times(*window)
+
+
+def _is_wrong_in_onednn(data, weight, pad):
+    """Whether the weight's gradient would be memory that nothing was written to.
+
+    In bfloat16 oneDNN leaves it so where every place reads zeros beside the clip: of 2 frames with
+    a kernel of 3. Seen in PyTorch 2.14 on a processor with AVX-512 and without AMX.
+    """
+    is_trained = weight.requires_grad and weight.dtype is torch.bfloat16
+    return is_trained and not data.is_cuda and pad[0] > 0 and data.shape[2] < weight.shape[2]
 
 
 def _is_of_images(kernel, stride, pad):
