@@ -1,5 +1,6 @@
 """Databases of videos: records as Caffe2 writes them, lists checked before anything is written."""
 
+import concurrent.futures
 import filecmp
 import gc
 import os
@@ -835,6 +836,28 @@ def test_a_database_that_is_replaced_meanwhile_is_noticed(tmp_path, monkeypatch)
                 writer.add(record)
         with pytest.raises(InputError, match='was replaced while it was read'):
             list(records)
+
+
+def test_all_who_read_a_replaced_database_are_told_so(tmp_path, monkeypatch):
+    path = write(tmp_path / 'db', numbered(4))
+    monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
+    with Database(path) as database:
+        keys = database.keys()
+        with DatabaseWriter(path, 2, overwrite=True) as writer:
+            for record in numbered(2):
+                writer.add(record)
+        for key in keys:
+            with pytest.raises(InputError, match='was replaced while it was read'):
+                database.get(key)
+
+
+def test_threads_may_read_while_the_file_is_opened_again(tmp_path, monkeypatch):
+    path = write(tmp_path / 'db', numbered(4))
+    monkeypatch.setattr('r2plus1d.datasets.database.MAPPED_BYTES', 1)
+    with Database(path) as database, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        keys = database.keys()
+        found = list(pool.map(lambda i: decode(database.get(keys[i % 4])), range(400)))
+    assert found == 100 * numbered(4)
 
 
 def test_a_reader_survives_an_identical_rebuild(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from conftest import ROOT
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Shard
+from r2plus1d.errors import BackendError
 from r2plus1d.training.launch import rank_arguments, run_together
 from r2plus1d.weights.files import read_minidb
 
@@ -207,3 +209,13 @@ def test_torchruns_variables_that_are_wrong(
     assert (done.returncode, done.stdout) == (1, '')
     assert message in done.stderr.splitlines()[-1]
     assert 'Traceback' not in done.stderr
+
+
+@needs_torch
+def test_what_goes_wrong_after_the_meeting_has_its_own_name():
+    from r2plus1d.backends.pytorch import ranks
+
+    address = '127.0.0.1', free_port()
+    settings = types.SimpleNamespace(shard=Shard(0, 1), address=address)
+    with pytest.raises(BackendError, match='^too little memory$'), ranks._open_store(settings):
+        raise BackendError('too little memory')

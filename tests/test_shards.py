@@ -327,6 +327,27 @@ def test_shards_give_the_table_and_the_report_of_one_run(scoring, tmp_path):
     assert counts('all') == counts('one')
 
 
+def test_a_removal_that_is_interrupted_leaves_no_shard_that_seems_to_be_missing(
+    tmp_path, monkeypatch
+):
+    def interrupted(path, **_):
+        if path.exists():
+            next(path.glob('*.done.json')).unlink()
+            raise KeyboardInterrupt
+
+    folder = ShardFolder(tmp_path / 'x')
+    folder.path.mkdir()
+    for i in range(3):
+        folder.finish(Shard(i, 3), i, i + 1, {}, failed=0)
+    with monkeypatch.context() as patch:
+        patch.setattr('shutil.rmtree', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            folder.remove()
+    assert folder.is_empty()
+    folder.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [

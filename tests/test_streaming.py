@@ -79,6 +79,26 @@ def test_nothing_is_read_ahead_of_a_plain_engine():
     batches.close()
 
 
+class Interrupted(Plain):
+    def run(self, pixels):
+        raise KeyboardInterrupt
+
+
+def test_what_reads_ends_with_an_interruption():
+    """Even where somebody keeps the error, and with it all that was under way."""
+    ended = []
+
+    def reader():
+        try:
+            yield from SAMPLES
+        finally:
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        list(predict_batches(reader(), Interrupted(), batch_size=2))
+    assert kept.value.__traceback__ is not None and ended
+
+
 @pytest.mark.parametrize('kind', [Plain, Ahead])
 def test_an_empty_source(kind):
     assert list(predict_batches([], kind(), batch_size=2)) == []

@@ -331,6 +331,14 @@ def test_chunks_that_are_filled_up(monkeypatch):
         np.testing.assert_allclose(filled[name], alone[name], rtol=1e-5, atol=1e-6)
 
 
+def test_threads_of_one_engine_are_not_those_of_the_program():
+    before = torch.get_num_threads()
+    settings = EngineSettings('torch', threads=before + 1)
+    with TorchEngine(NETWORK, devices=ONE_CPU, outputs=OUTPUTS, settings=settings):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 def workers():
     return opened(devices=Devices('cpu', (0, 1)))
 

@@ -123,6 +123,20 @@ def halved(rows):
 
 
 @pytest.mark.parametrize('with_graphs', [False, True], ids=['plain', 'graphs'])
+def test_new_weights_replace_the_old(cuda, with_graphs):
+    plan, arrays = PLAN
+    others = plan, {name: array[::-1].copy() for name, array in arrays.items()}
+    with cuda:
+        device = opened(with_graphs=with_graphs)
+        run_all(device)
+        device.load(*others)
+        found = run_all(device)
+    cpu = CpuDevice(torch.device('cpu'), precision='fp32', clips=CLIPS)
+    cpu.load(*others)
+    assert largest_difference(found, run_all(cpu)) < ALLOWED
+
+
+@pytest.mark.parametrize('with_graphs', [False, True], ids=['plain', 'graphs'])
 def test_rows_are_those_of_the_cpu(cuda, expected, with_graphs):
     with cuda:
         found = run_all(opened(with_graphs=with_graphs))

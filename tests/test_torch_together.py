@@ -2,9 +2,11 @@
 
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -116,6 +118,22 @@ def test_an_error_ends_the_others_and_is_the_one_that_is_raised(bad):
         assert (
             team.run(lambda share: share.gather(share.place.start), team.shares(2)) == [[0, 1]] * 2
         )
+
+
+def test_an_interruption_leaves_the_threads_of_the_program():
+    main = threading.get_ident()
+
+    def work(share):
+        if share.index == 1:  # while the main thread waits for it
+            time.sleep(0.2)
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.2)
+
+    torch.set_num_threads(4)
+    with together(4) as threads:
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(work, threads.shares(2))
+        assert torch.get_num_threads() == 4
 
 
 def test_the_first_share_is_of_the_thread_that_asks():

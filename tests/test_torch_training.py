@@ -82,6 +82,9 @@ def test_training_continues_from_a_safetensors_file(train, tmp_path):
     names = sorted(path.name for path in (tmp_path / 'a').iterdir() if 'w0.0625_1' in path.name)
     assert names == ['r2d_w0.0625_1.mdl', 'r2d_w0.0625_1.safetensors']
     assert checkpoints.newest(tmp_path / 'a', SMALL) == (1, tmp_path / 'a' / 'r2d_w0.0625_1.mdl')
+    (tmp_path / 'a' / names[1]).unlink()  # as after SIGKILL before it was written
+    again = train('--num_epochs=1', '--file_store_path=a', '--safetensors=1')
+    assert again.returncode == 0, again.stderr
     assert train('--num_epochs=2', '--file_store_path=a').returncode == 0
     (tmp_path / 'b').mkdir()
     (tmp_path / 'a' / names[1]).rename(tmp_path / 'b' / names[1])

@@ -182,9 +182,11 @@ class Database:
 
     def _unmap(self):
         """Open the file again: pages that were read count as this process's memory until then."""
+        data = self.path / DATA_FILE
         with self._lock:
+            self._require_same(data)  # or there would be none for the others that read
             self._environment = None
-            self._environment = self._environment_of(self.path / DATA_FILE)
+            self._environment = self._environment_of(data)
             self._got = 0
 
     def first(self) -> bytes:

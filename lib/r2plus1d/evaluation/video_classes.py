@@ -1,5 +1,6 @@
 """What a network says of video files: the best classes of each one, and of each of its clips."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -139,13 +140,13 @@ def predict_videos(
         source: WholeVideos, or VideoFiles, whose samples are clips.
         engine: with its weights; it gives the class probabilities, and the mapper's blob.
     """
-    predicted = predict(source, engine, batch_size=settings.batch_size)
-    parts = (
-        (sample.path, _part(sample, outputs, source, engine.network.prediction, settings))
-        for sample, outputs in predicted
-    )
-    for path, group in itertools.groupby(parts, key=lambda part: part[0]):
-        yield _joined(str(path), [part for _, part in group], settings)
+    with contextlib.closing(predict(source, engine, batch_size=settings.batch_size)) as predicted:
+        parts = (
+            (sample.path, _part(sample, outputs, source, engine.network.prediction, settings))
+            for sample, outputs in predicted
+        )
+        for path, group in itertools.groupby(parts, key=lambda part: part[0]):
+            yield _joined(str(path), [part for _, part in group], settings)
 
 
 def _part(

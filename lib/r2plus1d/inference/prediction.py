@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any, Optional
 
 import numpy as np
@@ -13,7 +13,9 @@ from r2plus1d.sources.sample import Sample, SampleSource
 Predicted = tuple[Sample, Optional[dict[str, np.ndarray]]]
 
 
-def predict(reader: SampleSource, engine: Any, *, batch_size: int) -> Iterator[Predicted]:
+def predict(
+    reader: SampleSource, engine: Any, *, batch_size: int
+) -> Generator[Predicted, None, None]:
     """Yield (Sample, {output: rows of the sample}) in the database's order; None for a failed one.
 
     Args:
@@ -39,26 +41,29 @@ def predict_batches(
         engine: with `run(pixels)`, and perhaps `run_each`; see streaming.
         batch_size: videos, over all devices.
     """
-    groups = collections.deque[list[Sample]]()
-    with contextlib.closing(run_each(engine, _pixels(reader, batch_size, groups))) as each:
-        for outputs in each:
+    groups, samples = collections.deque[list[Sample]](), iter(reader)
+    with contextlib.ExitStack() as ending:
+        if isinstance(samples, Generator):  # or what it has begun goes on after an interruption
+            ending.callback(samples.close)
+        each = run_each(engine, _pixels(samples, batch_size, groups))
+        for outputs in ending.enter_context(contextlib.closing(each)):
             yield _share(groups.popleft(), outputs)
 
 
-def _pixels(reader, batch_size, groups):
+def _pixels(samples, batch_size, groups):
     """Yield the clips of each batch, or None of a record that failed; append its samples."""
-    for samples in _batches(reader, batch_size):
-        groups.append(samples)
-        if samples[0].failure is not None:
+    for batch in _batches(samples, batch_size):
+        groups.append(batch)
+        if batch[0].failure is not None:
             yield None
         else:
-            yield np.concatenate([sample.clips.pixels for sample in samples])
+            yield np.concatenate([sample.clips.pixels for sample in batch])
 
 
-def _batches(reader, batch_size):
+def _batches(samples, batch_size):
     """Yield lists of good samples, and each failed one alone."""
     held: list[Sample] = []
-    for sample in reader:
+    for sample in samples:
         if sample.failure is not None:
             if held:
                 yield held  # what came before it is known first

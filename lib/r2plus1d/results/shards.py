@@ -6,6 +6,7 @@ Beside OUTPUT, while its shards are being made and until they are merged:
     OUTPUT.shards/3_of_40.done.json   which records it has, of what run; it is written last
     OUTPUT.shards/seen.*              what the first shard saw of all records or files
     OUTPUT.shards/merge.lock          says which process merges
+    OUTPUT.shards.removed/            what a removal that was interrupted left
 """
 
 import contextlib
@@ -219,5 +220,12 @@ class ShardFolder:
             hold.release()
 
     def remove(self) -> None:
-        """Remove the shards: what they made is in the output."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the shards: what they made is in the output.
+
+        They go in one step, so that after an interruption none of them seems to be missing.
+        """
+        gone = self.path.with_name(f'{self.path.name}.removed')
+        shutil.rmtree(gone, ignore_errors=True)  # which an interruption left
+        with contextlib.suppress(OSError):  # there are none
+            self.path.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)

@@ -19,6 +19,7 @@ from r2plus1d.results.progress import Progress
 from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training import checkpoints
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.weights.checkpoint import SAFETENSORS
 
 Test = Callable[[Mapping[str, np.ndarray]], tuple[float, float, float]]
 
@@ -103,6 +104,11 @@ def train(
     if writes and not _keep_rows(log_path, first_epoch) and first_epoch:
         # The run was killed after the checkpoint and before the row.
         _append(log_path, _log_row(first_epoch, None, _tested(trainer, test), 0.0, schedule))
+    if writes and first_epoch and settings.safetensors_card is not None:
+        # Likewise, before it had the second form.
+        before = checkpoints.checkpoint_path(settings.folder, trainer.network, first_epoch)
+        if not before.with_suffix(SAFETENSORS).exists():
+            checkpoints.save_beside(before, trainer.state(), settings.safetensors_card)
     machine = f'_{shard.index}' if shard.count > 1 else ''
     with FailureList(settings.folder / f'failures{machine}.csv') as failures:
         for epoch in range(first_epoch, schedule.num_epochs):

@@ -1,8 +1,9 @@
 """One device of PyTorch's: clips in, rows out. It imports PyTorch."""
 
 import collections
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -60,6 +61,16 @@ def _require_of_cpu(precision):
 def cpu_has_bf16() -> bool:
     """Whether PyTorch computes in bf16 on this processor."""
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+@contextlib.contextmanager
+def threads_as_before() -> Iterator[None]:
+    """Give the rest of the program the number of threads back that it had."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def clips_a_run(network: Network, kind: str) -> int:

@@ -64,7 +64,12 @@ class TorchEngine:
         if devices.kind == 'cpu':  # a GPU is checked in its own process
             device.require(devices, settings.precision)
         self._chunk = device.clips_a_run(network, devices.kind)
-        self._devices = worker.open_devices(network, devices, settings=settings, clips=self._chunk)
+        with contextlib.ExitStack() as ending:
+            ending.enter_context(device.threads_as_before())
+            self._devices = worker.open_devices(
+                network, devices, settings=settings, clips=self._chunk
+            )
+            self._ending = ending.pop_all()
 
     def __enter__(self) -> 'TorchEngine':
         return self
@@ -129,6 +134,7 @@ class TorchEngine:
         """End the processes and free the memory; the engine cannot be used any more."""
         while self._devices:
             self._devices.pop().close()
+        self._ending.close()
 
     @property
     def processes(self) -> list[int]:

@@ -76,7 +76,7 @@ class GpuDevice(CpuDevice):
             )
             self._copies = torch.cuda.Stream(device)
         self._precision, self._deterministic = precision, deterministic
-        self._run = GraphRunner(self._compute) if with_graphs else self._compute
+        self._with_graphs, self._run = with_graphs, self._compute
         self._under_way: collections.deque[tuple[int, Slot]] = collections.deque()
         self._slots: dict[Any, Slot] = {}
         self._submitted = 0
@@ -89,6 +89,9 @@ class GpuDevice(CpuDevice):
         )
         warn_of_cudnn(self._precision, has_3d)
         super().load(plan, values)
+        # What was captured computes with the parameters of before.
+        self._run = GraphRunner(self._compute) if self._with_graphs else self._compute
+        self._slots.clear()
 
     def pin(self, memory: np.ndarray) -> None:
         """Make memory of this process one from which the GPU copies by itself.

@@ -132,11 +132,12 @@ def _open_store(settings: TrainerSettings) -> Iterator[torch.distributed.Store]:
     if is_master and host in LOOPBACK:  # the store itself would listen to the whole network
         how['master_listen_fd'] = socket.create_server((host, port)).detach()
     try:
-        yield torch.distributed.TCPStore(
+        store = torch.distributed.TCPStore(
             host, port, shard.count, is_master, timeout=PATIENCE_TO_MEET, **how
         )  # fmt: skip
     except RuntimeError as error:
         raise BackendError(f'no meeting at {host}:{port}: {_first_line(error)}') from None
+    yield store
 
 
 def _first_line(error):

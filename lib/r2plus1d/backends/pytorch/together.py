@@ -51,9 +51,11 @@ class Together:
     def run(self, work: Callable[['Share'], Result], shares: Sequence['Share']) -> list[Result]:
         """Return `work` of each share, all at the same time, the first one in this thread."""
         before, threads = torch.get_num_threads(), max(1, self._threads // len(shares))
-        others = [self._pool.submit(_outcome, work, share, threads) for share in shares[1:]]
-        outcomes = [_outcome(work, shares[0], threads), *(other.result() for other in others)]
-        torch.set_num_threads(before)
+        try:
+            others = [self._pool.submit(_outcome, work, share, threads) for share in shares[1:]]
+            outcomes = [_outcome(work, shares[0], threads), *(other.result() for other in others)]
+        finally:
+            torch.set_num_threads(before)
         errors = [error for _, error in outcomes if error is not None]
         if errors:
             raise min(errors, key=_is_of_meeting)
