@@ -14,6 +14,8 @@ from typing import Any, Callable, Optional, TypeVar
 import torch
 from torch.nn import functional
 
+from r2plus1d.backends.pytorch.device import threads_as_before
+
 Result = TypeVar('Result')
 
 MOST_SHARES = 8  # each holds gradients of its own; more threads work in pairs and so on
@@ -50,12 +52,10 @@ class Together:
 
     def run(self, work: Callable[['Share'], Result], shares: Sequence['Share']) -> list[Result]:
         """Return `work` of each share, all at the same time, the first one in this thread."""
-        before, threads = torch.get_num_threads(), max(1, self._threads // len(shares))
-        try:
+        threads = max(1, self._threads // len(shares))
+        with threads_as_before():
             others = [self._pool.submit(_outcome, work, share, threads) for share in shares[1:]]
             outcomes = [_outcome(work, shares[0], threads), *(other.result() for other in others)]
-        finally:
-            torch.set_num_threads(before)
         errors = [error for _, error in outcomes if error is not None]
         if errors:
             raise min(errors, key=_is_of_meeting)
