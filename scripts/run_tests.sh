@@ -13,5 +13,7 @@ status=0
 if "$python" -c 'import mypy' 2>/dev/null; then
     "$python" -m mypy || status=1
 fi
+# Where PYTHONDONTWRITEBYTECODE is set, each program that a test starts would compile all of it.
+"$python" -m compileall -q lib || status=1
 "$python" -m pytest -n auto --maxprocesses=8 --dist=worksteal "$@" || status=1
 exit "$status"
