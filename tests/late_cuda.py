@@ -4,7 +4,8 @@ Tensors on its GPU are memory of this process, filled with rubbish (NaN, or 77) 
 that makes them has run. Each stream is a queue. A queue is worked off as far as an event, or
 another stream, waits for it; a stream that is `eager` runs at once, which is another order that a
 GPU may choose. So a missing wait gives rubbish, and memory that is used again too early gives the
-numbers of another chunk.
+numbers of another chunk. New memory is filled with rubbish once more when its stream comes to it,
+as with deterministic kernels, or where what is queued before still writes to it.
 """
 
 import collections
@@ -126,7 +127,7 @@ class LateCuda(TorchDispatchMode):
 
     Attributes:
         failure: raised by the next allocation, new stream, or wait of this process, once.
-        failure_in_capture: raised at the end of the next capture.
+        failures_in_capture: one that is raised at the end of the next capture.
         register_status: of pinning memory; 0 is success.
         tf32_seen: torch.backends.cudnn.allow_tf32 at each convolution.
         event_options: the options of each Event.
@@ -139,7 +140,7 @@ class LateCuda(TorchDispatchMode):
         self.eager, self.captured, self.failure = eager, None, None
         self.tf32_seen, self.event_options = [], []
         self.captures = self.replays = self.register_status = 0
-        self.failure_in_capture = None
+        self.failures_in_capture = []
         self.pinned, self.devices_used = [], []
         self.current_device = torch.device('cuda', 0)
         self.default = self.current = Queue(self)
@@ -166,6 +167,7 @@ class LateCuda(TorchDispatchMode):
             'graph': self._capture,
             'cudart': lambda: types.SimpleNamespace(cudaHostRegister=self._register),
             'synchronize': lambda device=None: self.default.synchronize(),
+            'empty_cache': lambda: None,
         }
         for name, value in offered.items():
             monkeypatch.setattr(torch.cuda, name, value)
@@ -195,13 +197,16 @@ class LateCuda(TorchDispatchMode):
             yield
         finally:
             self.captured = None
-        if self.failure_in_capture:
-            raise self.failure_in_capture
+        failures, self.failures_in_capture = self.failures_in_capture, []
+        while failures:  # no name is left for an error, whose traceback would hold what it saw
+            raise failures.pop()
 
     def _register(self, address, size, flags):
         self.devices_used.append(self.current_device)
         if self.register_status == 0:
             self.pinned.append(range(address, address + size))
+        else:  # CUDA keeps the error for the next operation
+            self.failure = RuntimeError('CUDA error: invalid argument')
         return self.register_status
 
     def _new_stream(self, device=None):
@@ -254,14 +259,16 @@ class LateCuda(TorchDispatchMode):
     def _new(self, func, args, kwargs):
         like = func(*tree_map(meta_of, args), **tree_map(meta_of, {**kwargs, **on_meta(func)}))
         out = self._allocate(like)
-        if 'empty' not in str(func):
+        if 'empty' in str(func):
+            self.current.add(lambda: spoil(out.memory))
+        else:
             self._put(func, args, kwargs, out)
         return out
 
     def _allocate(self, like):
         self.fail_if_told()
         memory = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
-        memory.fill_(float('nan') if like.dtype.is_floating_point else RUBBISH)
+        spoil(memory)
         return GpuTensor(memory)
 
     def _put(self, func, args, kwargs, out):
@@ -298,6 +305,11 @@ class LateCuda(TorchDispatchMode):
 
     def is_pinned(self, tensor):
         return any(tensor.data_ptr() in memory for memory in self.pinned)
+
+
+@torch.inference_mode()
+def spoil(memory):
+    memory.fill_(float('nan') if memory.dtype.is_floating_point else RUBBISH)
 
 
 def has_kernel(func, key):

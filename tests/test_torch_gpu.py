@@ -1,6 +1,7 @@
 """The engine's GPU on a stand-in that puts every operation off until something waits for it."""
 
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from late_cuda import COMPUTE, OTHERS, RUBBISH, LateCuda
 from r2plus1d.backends.pytorch import gpu
 from r2plus1d.backends.pytorch.device import CpuDevice
 from r2plus1d.backends.pytorch.gpu import GpuDevice
+from r2plus1d.backends.pytorch.graphs import GraphRunner
 from r2plus1d.backends.pytorch.module import PlanModule
 
 OUTPUTS = ('softmax', 'final_avg')
@@ -200,8 +202,17 @@ class RowsThatAreUsedAgain(GpuDevice):
         return {name: rows[:count].numpy() for name, rows in slot.rows.items()}
 
 
+class NewMemoryAtOnce(GpuDevice):
+    """It copies to new memory that is still in use for what it was before."""
+
+    def _next_slot(self, clips):
+        self._copies.wait_stream = lambda other: None
+        return super()._next_slot(clips)
+
+
 FAULTS = [
-    WithoutWaitForTheCopy, WithoutWaitForTheRows, EventTooEarly, OneSlotForAll, RowsThatAreUsedAgain
+    WithoutWaitForTheCopy, WithoutWaitForTheRows, EventTooEarly, OneSlotForAll,
+    RowsThatAreUsedAgain, NewMemoryAtOnce,
 ]  # fmt: skip
 
 
@@ -359,11 +370,38 @@ def test_our_own_mistakes_stay_as_they_are(monkeypatch):
 @pytest.mark.parametrize('failure', [FULL, RuntimeError('CUDA error: not permitted')])
 def test_a_graph_that_cannot_be_captured_is_done_without(monkeypatch, expected, caplog, failure):
     with stand_in(monkeypatch) as cuda:
-        cuda.failure_in_capture = failure
+        cuda.failures_in_capture = [failure]
         found = run_all(opened())
     assert largest_difference(found, expected) < ALLOWED
     assert (cuda.captures, cuda.replays) == (1, 0)
     assert f'runs without CUDA graphs: {failure}' in caplog.text
+
+
+def test_what_a_failed_capture_took_is_free_for_the_plain_call(monkeypatch):
+    made = []
+
+    def double(data):
+        assert all(each() is None for each in made), 'an earlier call still holds its memory'
+        out = data * 2
+        made.append(weakref.ref(out))
+        return {'out': out}
+
+    with stand_in(monkeypatch) as cuda, torch.inference_mode():
+        run = GraphRunner(double)
+        data = torch.zeros(2, device=GPU)
+        run(data)
+        torch.cuda.synchronize()
+        cuda.failures_in_capture = [torch.cuda.OutOfMemoryError('CUDA out of memory')]
+        run(data)
+    assert len(made) == 3
+
+
+def test_cudnn_without_a_kernel_is_one_line(monkeypatch):
+    with stand_in(monkeypatch) as cuda:
+        device = opened()
+        cuda.failure = RuntimeError('GET was unable to find an engine to execute this computation')
+        with pytest.raises(BackendError, match='too little free memory for 2 clips, or cuDNN has'):
+            device.submit([CHUNKS[0]])
 
 
 # Where the tensors are

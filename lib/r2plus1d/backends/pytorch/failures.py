@@ -11,14 +11,17 @@ GIB = 2**30
 # In the text of RuntimeErrors of CUDA and its libraries
 OF_THE_DEVICE = ('CUDA error', 'cuDNN error', 'CUBLAS_STATUS', 'CUDA driver', 'CUDA out of memory')
 OF_MEMORY = ('out of memory', 'ALLOC_FAILED')
+# All kernels that cuDNN tried failed, of which it does not say why: mostly for lack of workspace.
+WITHOUT_KERNEL = 'unable to find an engine'
 
 
 @contextlib.contextmanager
-def failures_in_words(device: torch.device, what: str) -> Iterator[None]:
+def failures_in_words(device: torch.device, what: str, advice: str = '') -> Iterator[None]:
     """Turn the failures of a device into one line each.
 
     Args:
         what: the memory is for.
+        advice: what takes less of it.
 
     Raises:
         BackendError: too little free memory, on the GPU or for cuDNN's workspace; a lost device.
@@ -27,11 +30,13 @@ def failures_in_words(device: torch.device, what: str) -> Iterator[None]:
         yield
     except RuntimeError as error:
         text = str(error)
-        if not any(part in text for part in OF_THE_DEVICE):
+        has_no_kernel = WITHOUT_KERNEL in text
+        if not has_no_kernel and not any(part in text for part in OF_THE_DEVICE):
             raise
-        if any(part in text for part in OF_MEMORY):
+        if has_no_kernel or any(part in text for part in OF_MEMORY):
+            what += ', or cuDNN has no kernel for them' if has_no_kernel else ''
             raise BackendError(
-                f'{device} has too little free memory for {what}{_free(device)}'
+                f'{device} has too little free memory for {what}{_free(device)}{advice}'
             ) from None
         raise BackendError(f'{device} failed: {text.strip().splitlines()[0]}') from None
 

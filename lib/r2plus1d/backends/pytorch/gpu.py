@@ -100,11 +100,14 @@ class GpuDevice(CpuDevice):
             memory: uint8, in one piece; it stays where it is as long as the process lives.
         """
         with torch.cuda.device(self._device):  # or CUDA takes memory of the first GPU
-            status = torch.cuda.cudart().cudaHostRegister(memory.ctypes.data, memory.nbytes, 0)
-        if int(status):
-            log.warning(
-                '%s: memory cannot be pinned (%s); copies take longer', self._device, status
-            )
+            address, size = memory.ctypes.data, memory.nbytes
+            status = int(torch.cuda.cudart().cudaHostRegister(address, size, 0))
+            if status:
+                log.warning(
+                    '%s: memory cannot be pinned (%s); copies take longer', self._device, status
+                )
+                with contextlib.suppress(RuntimeError):  # CUDA says it once more to the next one
+                    torch.ones(1, device=self._device)
 
     def submit(self, parts: Sequence[np.ndarray]) -> None:
         count = self._require_chunk(parts)
@@ -133,6 +136,8 @@ class GpuDevice(CpuDevice):
         self._submitted += 1
         if key not in self._slots:
             self._slots[key] = Slot((self._clips, *clips.shape[1:]), clips.dtype, self._device)
+            # The computing stream may still write to that memory: what it was before, or a filling.
+            self._copies.wait_stream(torch.cuda.current_stream())
         return self._slots[key]
 
     def _upload(self, slot, parts):

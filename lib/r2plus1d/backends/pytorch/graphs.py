@@ -43,20 +43,27 @@ class GraphRunner:
         if self._is_plain or key not in self._seen:
             self._seen.add(key)
             return self._function(data)
-        if key not in self._captured:
-            try:
-                self._captured[key] = self._capture(data)
-            except RuntimeError as error:  # of memory, too: a graph keeps its own
-                log.warning('runs without CUDA graphs: %s', str(error).strip().partition('\n')[0])
-                self._is_plain = True
-                return self._function(data)
+        if key not in self._captured and not self._is_captured(key, data):
+            self._is_plain = True
+            torch.cuda.empty_cache()
+            return self._function(data)
         captured = self._captured[key]
         captured.given.copy_(data)
         captured.graph.replay()
         return captured.made
 
+    def _is_captured(self, key, data):
+        """Capture, or say why not. Once this has returned, nothing holds a failed one's memory."""
+        try:
+            self._captured[key] = self._capture(data)
+        except RuntimeError as error:  # of memory, too: a graph keeps its own
+            log.warning('runs without CUDA graphs: %s', str(error).strip().partition('\n')[0])
+            return False
+        return True
+
     def _capture(self, data):
         given, graph = torch.empty_like(data), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # A capture that fails may leave its own stream as the current one.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             made = self._function(given)
         return Captured(graph, given, made)

@@ -44,19 +44,21 @@ class Ranks:
         self.index, self.count = index, count
         for text in USELESS_WARNINGS:
             warnings.filterwarnings('ignore', text)
-        # Apart from the gradients, which are on their way at the same time.
-        self._statistics = torch.distributed.new_group(timeout=PATIENCE)
+        # With gloo, apart from the gradients, which are on their way at the same time. NCCL does one
+        # thing after the other, and two groups of it may wait for each other for ever.
+        is_gloo = torch.distributed.get_backend() == 'gloo'
+        self._statistics = torch.distributed.new_group(timeout=PATIENCE) if is_gloo else None
 
     def wrap(self, module: torch.nn.Module) -> DistributedDataParallel:
         """Return the module with the mean of the gradients over all ranks; rank 0's parameters."""
         return DistributedDataParallel(module, broadcast_buffers=False)
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean over all ranks."""
+    def mean(self, values: torch.Tensor) -> list[float]:
+        """Return the means over all ranks of (N,) values."""
         total = values.clone()
         with self.speaking():
             torch.distributed.all_reduce(total)
-        return total / self.count
+            return (total / self.count).tolist()  # a GPU's failure shows here
 
     @contextlib.contextmanager
     def speaking(self) -> Iterator[None]:

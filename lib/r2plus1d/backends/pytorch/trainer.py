@@ -12,6 +12,7 @@ import torch
 from r2plus1d.backends.base import TrainerSettings, TrainingState
 from r2plus1d.backends.pytorch import device
 from r2plus1d.backends.pytorch.clock import Clock
+from r2plus1d.backends.pytorch.failures import failures_in_words
 from r2plus1d.backends.pytorch.gradients import Gradients
 from r2plus1d.backends.pytorch.memory import keep_freed_memory, use_huge_pages
 from r2plus1d.backends.pytorch.profile import profile_steps
@@ -125,7 +126,7 @@ class TorchTrainer:
                 parameter.grad = None
             self._clock.mark('update')
             figures = torch.stack([loss, right / len(data)])
-            loss, accuracy = (self._ranks.mean(figures) if self._ranks else figures).tolist()
+            loss, accuracy = self._ranks.mean(figures) if self._ranks else figures.tolist()
             self.gradient_norm = float(norm)
         self._iteration, self._last = self._iteration + 1, (data, label, learning_rate)
         self._steps += 1
@@ -138,7 +139,7 @@ class TorchTrainer:
         if self._ranks is None or self._last is not None:
             return
         own = torch.tensor([self._iteration], dtype=torch.float64, device=self._device)
-        if self._ranks.mean(own) != own:
+        if self._ranks.mean(own) != own.tolist():
             raise BackendError(
                 f'process {self._ranks.index} has done {self._iteration} iterations, others have '
                 'not: all need the same checkpoints, in a folder that they share'
@@ -176,15 +177,9 @@ class TorchTrainer:
         data, label, rate = self._last
         return profile_steps(lambda: self.step(data, label, rate), self._device)
 
-    @contextlib.contextmanager
     def _memory_for(self, what):
-        try:
-            yield
-        except torch.cuda.OutOfMemoryError:
-            raise BackendError(
-                f'{self._device} has too little free memory for {what} in training; a smaller '
-                'batch_size takes less, and so does accumulate'
-            ) from None
+        advice = '; a smaller batch_size takes less, and so does accumulate'
+        return failures_in_words(self._device, f'{what} in training', advice)
 
 
 def _require(devices: Devices, settings: TrainerSettings) -> None:
