@@ -216,7 +216,7 @@ def _divergence(what, settings, network):
 def _log_row(epoch, totals, shares, seconds, schedule):
     """The row of an epoch; one whose training was not seen to its end has no `totals`."""
     done = epoch * schedule.iterations
-    rate = f'{schedule.learning_rate(done - 1):g}'
+    rate = f'{schedule.learning_rate(done - schedule.iterations):g}'  # of most of the epoch
     if totals is None:
         trained, speed = (math.nan,) * 2, (math.nan,) * 5
     else:

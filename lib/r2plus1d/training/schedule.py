@@ -42,7 +42,11 @@ class Schedule:
         return self.epoch_size // self.batch_size
 
     def learning_rate(self, iteration: int) -> float:
-        """The rate at an iteration, counted from 0 over all epochs."""
+        """The rate at an iteration, counted from 0 over all epochs.
+
+        Caffe2's operator Iter counts before LearningRate reads it, so its first iteration is 1, and
+        the rate falls in the last iteration of a step.
+        """
         step = int(self.step_epoch * self.epoch_size / self.batch_size)
         rate = self.base_learning_rate * self.num_devices
-        return rate * self.gamma ** (iteration // max(1, step))
+        return rate * self.gamma ** ((iteration + 1) // max(1, step))
