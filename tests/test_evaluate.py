@@ -66,6 +66,44 @@ def test_records_that_vanish_are_noticed(tmp_path):
         evaluate(reader, Engine(), settings)
 
 
+class EngineWithNaN(Engine):
+    """Gives NaN for the second record of a batch."""
+
+    def run(self, data):
+        rows = super().run(data)
+        rows['softmax'][2:4, 0] = np.nan
+        return rows
+
+
+class Journal:
+    """Keeps the indices of what it is given."""
+
+    done = 0
+
+    def __init__(self):
+        self.kept = []
+
+    def scored(self):
+        return ()
+
+    def add(self, batch):
+        self.kept += [sample.index for sample, _ in batch]
+
+    def remove(self):
+        pass
+
+
+@pytest.mark.parametrize('stop', [False, True])
+def test_nan_is_no_class(tmp_path, stop):
+    reader = Reader(dataclasses.replace(GOOD, index=index, labels=(0,)) for index in range(3))
+    settings = EvaluationSettings(failures=tmp_path / 'f.csv', stop_at_failure=stop)
+    journal = Journal()
+    result = evaluate(reader, EngineWithNaN(), settings, journal=journal)
+    assert (result.scored, result.failed) == ((1, 1) if stop else (2, 1))
+    assert 'softmax of the network has NaN or infinite numbers' in settings.failures.read_text()
+    assert journal.kept == ([0] if stop else [0, 1, 2])  # the one that failed is tried again
+
+
 def test_a_sheet_has_an_end(monkeypatch, tmp_path):
     monkeypatch.setattr(contact_sheet, 'MAX_SHEET_ROWS', 1)
     shown = contact_sheet.collect(Reader([GOOD]))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from extraction import FLAGS, TOOL, by_hand, load_folder, rows_of, run_here, save_weights
+from r2plus1d.features import extract as feature_extraction
 
 FEATURES = '--features=softmax,label,video_id,start_frame'
 GOOD = [0, 4, 6, 9, 11]
@@ -86,6 +87,29 @@ def test_what_fails_is_listed_and_has_no_row(extract, records, tmp_path):
     rows = rows_of(tmp_path / 'f.rows.csv')
     assert [(int(row['row']), int(row['record'])) for row in rows] == list(enumerate(GOOD))
     assert [row['file'] for row in rows] == [str(path) for path, *_ in good]
+
+
+def test_nan_is_no_feature(extract, monkeypatch, tmp_path):
+    assert extract('--sanity_check=1', name='all.pkl').returncode == 3
+    rows = pickle.loads((tmp_path / 'all.pkl').read_bytes())['softmax']
+    plain, done = feature_extraction.run_each, []
+
+    def poisoned(*args):
+        for outputs in plain(*args):
+            if outputs and len(outputs['softmax']) == 2 and not done:
+                done.append(outputs['softmax'].copy())
+                outputs['softmax'][0, 3] = np.nan
+            yield outputs
+
+    monkeypatch.setattr(feature_extraction, 'run_each', poisoned)
+    result = extract('--sanity_check=1', '--batch_size=4')
+    assert result.stdout.startswith('records: 12, extracted: 4, failed: 8\n')
+    assert 'softmax of the network has NaN or infinite numbers' in result.stderr
+    (lost,) = [k for k, row in enumerate(rows) if (row == done[0][0]).all()]
+    found = pickle.loads(pickle_of(tmp_path))
+    np.testing.assert_array_equal(found['softmax'], np.delete(rows, lost, 0))
+    listed = [int(row['record']) for row in rows_of(tmp_path / 'f.rows.csv')]
+    assert listed == GOOD[:lost] + GOOD[lost + 1 :]
 
 
 def test_folders_have_the_same_rows(extract, tmp_path):

@@ -168,10 +168,15 @@ def _batches(reader, engine, settings, journal):
     ) as batches:
         for batch in batches:
             scored = [(sample, _score(sample, out, engine, settings)) for sample, out in batch]
-            is_last = settings.stop_at_failure and scored[0][1] is None  # it is tried again
-            if journal and not is_last:
-                journal.add(scored)
+            done = _before_failure(scored) if settings.stop_at_failure else scored
+            if journal and done:
+                journal.add(done)
             yield from scored
+
+
+def _before_failure(scored):
+    """What comes before the first record that failed, which is tried again."""
+    return list(itertools.takewhile(lambda pair: pair[1] is not None, scored))
 
 
 def _score(sample, outputs, engine, settings):

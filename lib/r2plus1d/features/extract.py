@@ -14,6 +14,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.per_video import VideoFolder
 from r2plus1d.features.store import Entry, Store
+from r2plus1d.inference.finite import failure_of
 from r2plus1d.inference.streaming import run_each
 from r2plus1d.networks import cost
 from r2plus1d.networks.network import Network
@@ -105,8 +106,8 @@ def extract(
         contextlib.closing(run_each(engine, _pixels(samples, batch, under_way, engine))) as each,
     ):
         for outputs in each:
-            held, good, pixels = under_way.popleft()
-            arrays = _arrays(good, pixels, source, outputs or {}, store.columns) if good else {}
+            (held, good, pixels), outputs = _with_numbers(under_way.popleft(), outputs or {})
+            arrays = _arrays(good, pixels, source, outputs, store.columns) if good else {}
             right = _rows_right(good, arrays) if good and settings.sanity_check else {}
             store.add([_entry(sample, right.get(sample.index)) for sample in held], arrays)
             for sample in held:
@@ -137,6 +138,23 @@ def _pixels(samples, size, under_way, engine):
         pixels = np.concatenate([sample.clips.pixels for sample in good]) if good else None
         under_way.append(_Batch(held, good, pixels))
         yield pixels if engine else None
+
+
+def _with_numbers(batch, outputs):
+    """The batch and its outputs; samples of which the network gives NaN have failed."""
+    if failure_of(outputs) is None:
+        return batch, outputs
+    rows = len(batch.pixels) // len(batch.good)
+    parts = [slice(i * rows, (i + 1) * rows) for i in range(len(batch.good))]
+    reasons = {
+        sample.index: failure_of({name: array[part] for name, array in outputs.items()})
+        for sample, part in zip(batch.good, parts)
+    }
+    held = [dataclasses.replace(s, failure=reasons.get(s.index, s.failure)) for s in batch.held]
+    kept = np.repeat([reason is None for reason in reasons.values()], rows)
+    good = [sample for sample in batch.good if reasons[sample.index] is None]
+    arrays = {name: array[kept] for name, array in outputs.items()}
+    return _Batch(held, good, batch.pixels[kept]), arrays
 
 
 def _arrays(samples, pixels, source, outputs, columns):

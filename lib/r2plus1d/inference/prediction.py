@@ -2,11 +2,13 @@
 
 import collections
 import contextlib
+import dataclasses
 from collections.abc import Generator, Iterable
 from typing import Any, Optional
 
 import numpy as np
 
+from r2plus1d.inference.finite import failure_of
 from r2plus1d.inference.streaming import run_each
 from r2plus1d.sources.sample import Sample, SampleSource
 
@@ -30,6 +32,8 @@ def predict_batches(
     reader: Iterable[Sample], engine: Any, *, batch_size: int
 ) -> Generator[list[Predicted], None, None]:
     """Yield what `predict` does in lists: a batch of the engine, or one record that failed.
+
+    A record of which the network gives NaN has failed, too, and stays in its batch.
 
     What follows a list does not depend on what came before it.
 
@@ -85,6 +89,13 @@ def _share(samples, outputs):
     rows = len(next(iter(outputs.values()))) // len(samples)
     parts = [slice(i * rows, (i + 1) * rows) for i in range(len(samples))]
     return [
-        (sample, {name: array[part] for name, array in outputs.items()})
+        _judged(sample, {name: array[part] for name, array in outputs.items()})
         for sample, part in zip(samples, parts)
     ]
+
+
+def _judged(sample, outputs):
+    reason = failure_of(outputs)
+    if reason is None:
+        return sample, outputs
+    return dataclasses.replace(sample, failure=reason), None

@@ -44,8 +44,8 @@ class Ranks:
         self.index, self.count = index, count
         for text in USELESS_WARNINGS:
             warnings.filterwarnings('ignore', text)
-        # With gloo, apart from the gradients, which are on their way at the same time. NCCL does one
-        # thing after the other, and two groups of it may wait for each other for ever.
+        # With gloo, apart from the gradients, which are on their way at the same time. With NCCL
+        # two groups may wait for each other for ever, and one does things in their order.
         is_gloo = torch.distributed.get_backend() == 'gloo'
         self._statistics = torch.distributed.new_group(timeout=PATIENCE) if is_gloo else None
 

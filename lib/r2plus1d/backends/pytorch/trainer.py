@@ -107,7 +107,7 @@ class TorchTrainer:
         """
         self._require_same_place()
         with self._memory_for(f'{len(data)} clips'), self._clock.step():
-            loss, right = self._gradients.add(data, label, self._iteration)
+            total, right = self._gradients.add(data, label, self._iteration)
             parameters = list(self._module.trained.values())
             gradients = [parameter.grad for parameter in parameters]
             norm = _norm_of(gradients)
@@ -125,7 +125,7 @@ class TorchTrainer:
             for parameter in parameters:
                 parameter.grad = None
             self._clock.mark('update')
-            figures = torch.stack([loss, right / len(data)])
+            figures = torch.stack([total, right / len(data)])
             loss, accuracy = self._ranks.mean(figures) if self._ranks else figures.tolist()
             self.gradient_norm = float(norm)
         self._iteration, self._last = self._iteration + 1, (data, label, learning_rate)
