@@ -1,5 +1,6 @@
 """One command, several processes: on a CPU in the place of GPUs, through gloo on 127.0.0.1."""
 
+import contextlib
 import os
 import re
 import socket
@@ -14,6 +15,7 @@ from conftest import ROOT
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Shard
 from r2plus1d.errors import BackendError
+from r2plus1d.results.hold import HeldError, Hold
 from r2plus1d.training.launch import rank_arguments, run_together
 from r2plus1d.weights.files import read_minidb
 
@@ -44,10 +46,17 @@ def together(tmp_path):
 
     def run(*codes, **options):
         commands = [['-c', code] for code in codes]
-        options = {'folder': tmp_path / 'run', 'run_id': 'r', 'is_alone': True, **options}
+        options = {'folder': tmp_path / 'run', 'run_id': 'r', 'machine': Shard(), **options}
         return run_together(commands, **options)
 
     return run
+
+
+@contextlib.contextmanager
+def held(folder, name):
+    hold = Hold(folder, folder / name)
+    yield
+    hold.release()
 
 
 def assert_same_training(one, other):
@@ -72,6 +81,35 @@ def test_the_first_one_speaks_the_others_log(together, tmp_path, capfd):
     assert sorted(out) == ['\n', '\n', 'a', 'b']
     assert err == 'log a\n'
     assert (tmp_path / 'run' / 'rank_1.log').read_text() == 'log b\n'
+
+
+def test_logs_are_numbered_over_the_machines(together, tmp_path):
+    assert together('0', '0', machine=Shard(1, 3)) == 0
+    assert [path.name for path in (tmp_path / 'run').glob('*.log')] == ['rank_3.log']
+
+
+def test_a_second_run_touches_nothing_of_the_first(together, tmp_path):
+    place, log = tmp_path / 'run' / 'r_rendezvous', tmp_path / 'run' / 'rank_1.log'
+    with held(tmp_path / 'run', 'r_launch_0.lock'):
+        place.mkdir()
+        log.write_text('of the first')
+        with pytest.raises(HeldError, match='run is being written by process'):
+            together('0', '0')
+    assert place.exists()
+    assert log.read_text() == 'of the first'
+    assert together('0', '0') == 0
+
+
+@needs_torch
+def test_one_process_and_the_first_of_several_exclude_each_other(start_tool, database, tmp_path):
+    with held(tmp_path / 's', 'train_net.lock'):
+        for shard in ((), ('--num_shards=2', '--shard_id=0', '--run_id=r')):
+            done = start_tool(
+                'tools/train_net.py', f'--train_data={database}', *FLAGS, *shard,
+                '--file_store_path=s',
+            )  # fmt: skip
+            assert (done.returncode, done.stdout) == (1, '')
+            assert 's is being written by process' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -109,7 +147,7 @@ def test_what_a_killed_run_left_is_not_in_the_way(together, tmp_path):
     code = f'import pathlib, sys; sys.exit(pathlib.Path({str(place)!r}).exists())'
     assert together(code, code) == 0
     place.mkdir()
-    assert together(code, code, is_alone=False) == 1  # other machines may be there
+    assert together(code, code, machine=Shard(0, 2)) == 1  # other machines may be there
     assert place.exists()
 
 
@@ -117,7 +155,7 @@ def test_what_a_killed_run_left_is_not_in_the_way(together, tmp_path):
 def test_processes_of_one_command_are_replicas(database, tmp_path, start_tool):
     arguments = [TOOL, f'--train_data={database}', *FLAGS, f'--file_store_path={tmp_path / "s"}']
     commands = rank_arguments(arguments, [['--cpu_replicas=1']] * 2, Shard())
-    assert run_together(commands, folder=tmp_path / 's', run_id='r2plus1d', is_alone=True) == 0
+    assert run_together(commands, folder=tmp_path / 's', run_id='r2plus1d', machine=Shard()) == 0
     alone = start_tool(
         'tools/train_net.py', f'--train_data={database}', *FLAGS, '--cpu_replicas=2',
         '--file_store_path=a',

@@ -178,14 +178,17 @@ def train_on_each(devices, args):
         rank_arguments([__file__, *sys.argv[1:]], flags_of, machine),
         folder=args.file_store_path,
         run_id=args.run_id,
-        is_alone=machine.count == 1,
+        machine=machine,
     )
 
 
 def hold_folder(folder, shard):
-    """Keep other runs out of the folder, but not the other machines of this run."""
-    machine = f'_{shard.index}' if shard.count > 1 else ''
-    return Hold(folder, folder / f'train_net{machine}.lock')
+    """Keep other runs out of the folder, but not the other processes of this run.
+
+    The first process of a run writes, whether there are others or not.
+    """
+    process = f'_{shard.index}' if shard.index else ''
+    return Hold(folder, folder / f'train_net{process}.lock')
 
 
 def plot_log(log_path, plot):

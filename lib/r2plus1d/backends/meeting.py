@@ -38,6 +38,6 @@ def meeting_place(
             'machines start again, or give another --run_id'
         ) from None
     yield place
-    marker.unlink()
+    marker.unlink(missing_ok=True)
     if not any(place.glob('machine_*')):
         shutil.rmtree(place, ignore_errors=True)

@@ -13,6 +13,7 @@ from typing import IO, Optional
 
 from r2plus1d.devices import Shard
 from r2plus1d.errors import printable
+from r2plus1d.results.hold import Hold
 
 log = logging.getLogger(__name__)
 
@@ -44,41 +45,47 @@ def rank_arguments(
 
 
 def run_together(
-    commands: Sequence[Sequence[str]], *, folder: pathlib.Path, run_id: str, is_alone: bool
+    commands: Sequence[Sequence[str]], *, folder: pathlib.Path, run_id: str, machine: Shard
 ) -> int:
     """Run the processes until all have ended; the end of one that failed ends the others.
 
-    The first one's output is this process's; the others log to `folder`/rank_N.log.
+    The first one's output is this process's; the others log to `folder`/rank_N.log, with numbers
+    that go on over the machines.
 
     Args:
         commands: as rank_arguments returns, after the interpreter.
         folder, run_id: of the run.
-        is_alone: no other machine takes part: the processes talk over the loopback interface, and
-            what an earlier run left of its meeting is removed.
+        machine: this machine among those that train together. If it is the only one, the processes
+            talk over the loopback interface, and what an earlier run left of its meeting is
+            removed.
 
     Returns:
         The exit status: 0, or that of the process that failed first.
+
+    Raises:
+        HeldError: another such run is under way in the folder.
     """
-    environment = dict(os.environ)
+    environment, is_alone = dict(os.environ), machine.count == 1
     if is_alone:
         environment.setdefault('GLOO_SOCKET_IFNAME', 'lo')
-    folder.mkdir(parents=True, exist_ok=True)
-    with _meeting(folder / f'{run_id}_rendezvous', is_alone), contextlib.ExitStack() as stack:
+    first = machine.index * len(commands)
+    logs = [folder / f'rank_{first + number}.log' for number in range(len(commands))]
+    with contextlib.ExitStack() as stack:
+        # Before anything of the other run, its meeting or its logs, is touched
+        lock = folder / f'{run_id}_launch_{machine.index}.lock'
+        stack.callback(Hold(folder, lock).release)
+        stack.enter_context(_meeting(folder / f'{run_id}_rendezvous', is_alone))
         processes = []
-        for number, command in enumerate(commands):
-            errors = stack.enter_context(_log_path(folder, number).open('wb')) if number else None
+        for path, command in zip(logs, commands):
+            errors = None if path is logs[0] else stack.enter_context(path.open('wb'))
             processes.append(stack.enter_context(_process(command, environment, errors)))
         failed = _wait(processes)
         if failed is None:
             return 0
         status = processes[failed].returncode
-        said = _last_line(_log_path(folder, failed)) if failed else 'what it said is above'
+        said = _last_line(logs[failed]) if failed else 'what it said is above'
         log.error('process %d of %d ended (%s): %s', failed, len(commands), _word(status), said)
         return status if status > 0 else 128 - status
-
-
-def _log_path(folder, number):
-    return folder / f'rank_{number}.log'
 
 
 @contextlib.contextmanager
