@@ -11,6 +11,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.per_video import VideoFolder, names_below
 from r2plus1d.features.store import Entry
+from r2plus1d.results.hold import HeldError, holding
 from r2plus1d.video.clip_settings import ClipSettings
 
 COUNTED = ClipSettings(length=8, decode_type='frame')
@@ -180,3 +181,42 @@ def test_nothing_of_a_video_appears_before_its_last_clip(tmp_path):
     assert np.load(tmp_path / 'a_f.npy').shape == (2, 3)
     assert folder.finish() == (2, 0, 0)
     assert files(tmp_path) == ['a_f.npy', 'a_times.json', 'b_f.npy', 'b_times.json']
+
+
+def test_one_run_at_a_time(extract, tmp_path):
+    with holding(tmp_path / 'out'):
+        refused = extract()
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert 'out is being written by process' in refused.stderr
+    assert not (tmp_path / 'out').exists()
+    assert extract().returncode == 0
+
+
+def test_numbers_and_what_is_said_of_them_are_of_one_run(tmp_path, monkeypatch):
+    """Shards of two runs come to the same video; the second one is refused."""
+    video = tmp_path / 'v.mp4'
+    video.write_bytes(b'x')
+
+    def run(weights):
+        folder = VideoFolder(
+            tmp_path / 'out', {str(video): 'v'}, BLOBS, pool='none',
+            arguments={'weights': weights}, replace_different=True,
+        )  # fmt: skip
+        folder.add(
+            [Entry(0, '0', str(video), (0,), None, [0], [[0, 1]])],
+            {'f': np.full((1, 3, 1, 1), weights, np.float32)},
+        )
+        folder.finish()
+
+    def save_beside_another(file, array):
+        monkeypatch.setattr(np, 'save', save)
+        with pytest.raises(HeldError, match=r'v_times\.json is being written by process'):
+            run(2)
+        save(file, array)
+
+    save = np.save
+    monkeypatch.setattr(np, 'save', save_beside_another)
+    run(1)
+    assert np.load(tmp_path / 'out' / 'v_f.npy').tolist() == [[1, 1, 1]]
+    assert '"weights": 1' in (tmp_path / 'out' / 'v_times.json').read_text()
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['v_f.npy', 'v_times.json']

@@ -21,6 +21,7 @@ from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.store import Entry
 from r2plus1d.results.complete import complete_csv, complete_file
 from r2plus1d.results.failures import FailureList
+from r2plus1d.results.hold import holding
 from r2plus1d.sources.file_state import describe_state, look_at
 
 TIMES = 'times.json'
@@ -163,6 +164,13 @@ class VideoFolder:
         if failed:  # not complete, so it does not appear
             return
         path = str(entries[0].file)
+        with holding(self._times(path)):  # a shard of another run may have come to it as well
+            self._write(path, entries, rows)
+        self._written += 1
+
+    def _write(
+        self, path: str, entries: Sequence[Entry], rows: Mapping[str, Sequence[np.ndarray]]
+    ) -> None:
         self._times(path).unlink(missing_ok=True)  # what it says is no longer so
         for name, parts in rows.items():
             with complete_file(self._file(path, name)) as file:
@@ -181,7 +189,6 @@ class VideoFolder:
             self._times(path), 'w', encoding='utf-8', errors='surrogateescape'
         ) as file:
             file.write(json.dumps(content, indent=1) + '\n')
-        self._written += 1
 
     def _pooled(self, clips: np.ndarray) -> np.ndarray:
         pool = POOLS[self._pool]

@@ -18,7 +18,7 @@ from r2plus1d.features.per_video import (
     write_failures,
 )
 from r2plus1d.results.complete import CSV_FILE
-from r2plus1d.results.hold import Hold
+from r2plus1d.results.hold import Hold, holding
 from r2plus1d.results.shards import ENGINE_ARGUMENTS, DoneShard, ShardFolder
 from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.video.clip import Work
@@ -87,10 +87,12 @@ def extract_per_video(videos: VideosJob, engine: Any) -> tuple[VideoFolder, Vide
 
     Raises:
         InputError: what is there was made with other arguments, or files would have one name.
+        HeldError: another run writes into the folder.
     """
-    folder = videos.folder(engine)
-    work = videos.fill(folder, folder.missing(), engine)
-    return folder, folder.finish(), work
+    with holding(videos.job.output.path):
+        folder = videos.folder(engine)
+        work = videos.fill(folder, folder.missing(), engine)
+        return folder, folder.finish(), work
 
 
 def run_shard(videos: VideosJob, engine: Any, shard: Shard) -> tuple[VideoTotals, Work]:
