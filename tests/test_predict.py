@@ -127,6 +127,19 @@ def test_the_words_may_stand_anywhere_and_begin_with_dashes(predict, folder, tmp
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize('shards', [False, True])
+def test_a_path_of_a_list_that_is_not_there_costs_one_record(predict, folder, tmp_path, shards):
+    (tmp_path / 'list.txt').write_text(f'gone.mp4\n{folder / "left.mp4"}\n')
+    if shards:
+        assert predict('list.txt', '--output=p.txt', '--shard=0/2').returncode == 0
+        done = predict('list.txt', '--output=p.txt', '--shard=1/2', '--max_failures=1')
+    else:
+        done = predict('list.txt', '--output=p.txt', '--max_failures=1')
+    assert done.returncode == 0, done.stderr
+    assert 'gone.mp4' in (tmp_path / 'failures.csv').read_text()
+    assert str(folder / 'left.mp4') in (tmp_path / 'p.txt').read_text()
+
+
 @pytest.mark.parametrize(
     ('words', 'status', 'message'),
     [

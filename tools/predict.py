@@ -20,7 +20,7 @@ from r2plus1d.cli.main import run
 from r2plus1d.cli.prediction_output import FORMATS, Lines, reasons_of, write_predictions
 from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.cli.sharding import is_sharded
-from r2plus1d.datasets.video_files import SUFFIXES, find_videos
+from r2plus1d.datasets.video_files import SUFFIXES, FoundVideos, find_videos
 from r2plus1d.errors import InputError, RecordError
 from r2plus1d.features import job as jobs
 from r2plus1d.pictures.annotate import annotated_paths
@@ -106,7 +106,7 @@ def in_shards(args, model, stored, videos):
     shards, arguments = ShardFolder(args.output), arguments_of(args, model, stored, videos)
 
     def make(begin, end):
-        return printed_of(args, model, videos[begin:end])
+        return printed_of(args, model, FoundVideos(videos[begin:end]))
 
     if args.shard:
         count, failed = printed.run_shard(shards, args.shard, len(videos), arguments, make)

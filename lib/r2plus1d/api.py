@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 
 from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.datasets.database import DATA_FILE
-from r2plus1d.datasets.video_files import find_videos
+from r2plus1d.datasets.video_files import FoundVideos, find_videos
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.evaluate import EvaluationSettings, Result
@@ -286,7 +286,7 @@ def _predicted(
 
 
 def _found(videos: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
-    return find_videos(_several(videos))
+    return videos if isinstance(videos, FoundVideos) else find_videos(_several(videos))
 
 
 def _several(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:

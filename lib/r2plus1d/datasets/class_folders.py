@@ -53,7 +53,7 @@ def find_class_videos(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
             require_plain(path.name)
         except InputError as error:
             raise InputError(f'{folder}: {error}') from None
-        found[path.name] = find_videos([path])
+        found[path.name] = list(find_videos([path]))
     return found
 
 

@@ -26,6 +26,10 @@ def is_video_name(name: str) -> bool:
     return pathlib.PurePath(name).suffix.lower() in SUFFIXES and not name.startswith(APPLE_DOUBLE)
 
 
+class FoundVideos(list[pathlib.Path]):
+    """Paths that were looked for already: one that is not there is a record that fails."""
+
+
 class _LeftOut:
     """Paths that are not taken, by the reason."""
 
@@ -42,7 +46,7 @@ class _LeftOut:
             yield f'{reason}: {len(paths)} ({", ".join(map(str, paths[:SHOWN]))}{more})'
 
 
-def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> list[pathlib.Path]:
+def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> FoundVideos:
     """Return the paths of the video files that `places` name, each file once, in order.
 
     A file that several paths lead to has the first of them. What is left out of a folder is counted
@@ -70,7 +74,7 @@ def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> list[pathlib.Path
         raise InputError('; '.join([wanted, *lines]))
     for line in lines:
         log.warning('left out, %s', line)
-    return list(found.values())
+    return FoundVideos(found.values())
 
 
 def _real(path):
