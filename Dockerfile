@@ -28,7 +28,7 @@ COPY --chown=r2plus1d:r2plus1d requirements-modern.txt setup.py setup.cfg ./
 COPY --chown=r2plus1d:r2plus1d scripts/setup.sh scripts/
 COPY --chown=r2plus1d:r2plus1d scripts/environment/ scripts/environment/
 COPY --chown=r2plus1d:r2plus1d lib/r2plus1d/__init__.py lib/r2plus1d/
-# Triton, 0.9 GB, is for torch.compile alone, which nothing here calls
+# Triton, 0.9 GB, is for train_net.py --compile=1 alone, which says that it is missing
 RUN PIP_NO_CACHE_DIR=1 sh scripts/setup.sh modern \
     && .venv-modern/bin/python -m pip uninstall --yes triton \
     && rm -r .venv-modern/lib/python3.13/site-packages/torch/include

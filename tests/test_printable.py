@@ -101,10 +101,22 @@ def test_names_of_classes_are_shown_plainly(tmp_path):
     assert all(line.isprintable() for line in lines)
 
 
-def test_a_path_of_any_bytes_is_printed_as_these_bytes():
-    code = 'from r2plus1d.cli.main import run; run(lambda: print("a\\udcff"))'
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT / 'lib'), 'PYTHONIOENCODING': 'utf-8'}
-    done = subprocess.run(
+def printed(text, encoding):
+    code = f'from r2plus1d.cli.main import run; run(lambda: print({text!a}))'
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT / 'lib'), 'PYTHONIOENCODING': encoding}
+    return subprocess.run(
         [sys.executable, '-c', code], capture_output=True, env=environment, check=False
     )
+
+
+def test_a_path_of_any_bytes_is_printed_as_these_bytes():
+    done = printed('a\udcff', 'utf-8')
     assert (done.returncode, done.stdout) == (0, b'a\xff\n')
+
+
+def test_a_name_that_stdout_cannot_encode_is_one_line():
+    done = printed('caf\u00e9', 'ascii')
+    assert (done.returncode, done.stdout) == (1, b'')
+    said = b'ascii, the encoding of stdout, has no \\xe9: set PYTHONIOENCODING=utf-8\n'
+    assert done.stderr.endswith(said), done.stderr
+    assert done.stderr.count(b'\n') == 1

@@ -1,6 +1,7 @@
 """Training in PyTorch 2, with Caffe2's update: on a CPU, and on one GPU for each process."""
 
 import contextlib
+import importlib.util
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -184,6 +185,11 @@ class TorchTrainer:
 
 def _require(devices: Devices, settings: TrainerSettings) -> None:
     """Raise InputError unless PyTorch can train so on the devices."""
+    if settings.compiles and devices.kind == 'gpu' and importlib.util.find_spec('triton') is None:
+        raise InputError(
+            'compile needs Triton, which is not installed: it comes with PyTorch for CUDA, and the '
+            'Docker image leaves it out'
+        )
     if devices.kind == 'cpu' and settings.precision == 'tf32':
         raise InputError(f'precision is tf32, which {devices} lacks; it has fp32')
     device.require(devices, settings.precision)
