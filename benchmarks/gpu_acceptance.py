@@ -6,8 +6,9 @@
 
 Weights and clips are random; nothing is downloaded. Each step prints one line of JSON when it ends:
 its name, its seconds, what it found, and `ok` where something can be wrong. A step that fails says
-`error`, and the next one begins. After 9 minutes no new step begins. The exit status is 1 if a step
-was not ok.
+`error`, and the next one begins. After 9 minutes no new step begins; --only=PART runs the steps
+whose names have PART in them, such as those that were skipped. The last line counts the steps. The
+exit status is 1 if a step was not ok or was skipped for lack of time.
 """
 
 import json
@@ -32,6 +33,7 @@ OPTIONS = {
     'stage': (flag_types.one_of(*STAGES), flags.REQUIRED, 'what is tried'),
     'device': (flag_types.one_of('gpu', 'cpu'), 'gpu', 'cpu: try the program without a GPU'),
     'tiny': (flag_types.bit, False, '1: a small network, few clips and few variants'),
+    'only': (str, '', 'run the steps with this in their names'),
 }
 
 
@@ -43,15 +45,19 @@ def main():
 
         require_gpus([0], 'fp32')
     setting = Setting(args.device, args.tiny)
-    began, right = time.monotonic(), True
+    began, counts = time.monotonic(), {'ok': 0, 'wrong': 0, 'too late': 0}
     for name, step in (('machine', describe), *STAGES[args.stage](setting)):
+        if args.only not in name and step is not describe:
+            continue
         if time.monotonic() - began > SECONDS:
-            found = {'skipped': f'{SECONDS} seconds are over'}
+            found, kind = {'skipped': f'{SECONDS} seconds are over'}, 'too late'
         else:
             found = tried(step, setting)
-        right = right and found.get('ok', True)
+            kind = 'ok' if found.get('ok', True) else 'wrong'
+        counts[kind] += 1
         print(json.dumps({'step': name, **found}), flush=True)
-    return 0 if right else 1
+    print(json.dumps({'step': 'end', **counts}))
+    return 1 if counts['wrong'] or counts['too late'] else 0
 
 
 def tried(step, setting):
@@ -62,6 +68,7 @@ def tried(step, setting):
     except Exception as error:  # of whatever kind: the next step is another question
         text = str(error).strip().partition('\n')[0]
         found = {'ok': False, 'error': f'{type(error).__name__}: {text}'}
+    setting.clean()
     return {'seconds': round(time.monotonic() - began, 2), **found}
 
 

@@ -19,9 +19,16 @@ NETWORKS = (('r2plus1d', 18), ('r2plus1d', 34), ('r3d', 18), ('mc3', 18), ('ir-c
 ALLOWED = {'fp32': 1e-4, 'tf32': 1e-2, 'fp16': 1e-2, 'bf16': 5e-2}  # against float64
 AGAIN = {'fp32': 1e-5, 'tf32': 1e-3, 'fp16': 1e-3, 'bf16': 1e-2}  # the same clip in another place
 CLIPS = 3
+CHUNKS = 7  # more than are under way at once
 
 
 def steps(setting):
+    for precision in setting.precisions:
+        yield f'{precision}: order and chunks', functools.partial(reorder, precision=precision)
+        yield f'{precision}: chunks under way', functools.partial(stream, precision=precision)
+        yield f'{precision}: two runs', functools.partial(repeat, precision=precision)
+    yield 'memory that does not suffice', exhaust
+    yield 'a process that is killed', kill
     networks = [('r2plus1d', 10)] if setting.tiny else NETWORKS
     widths = (SMALL_WIDTH,) if setting.tiny else (SMALL_WIDTH, 1.0)
     for width in widths:
@@ -29,11 +36,6 @@ def steps(setting):
             for precision in setting.precisions:
                 step = functools.partial(compare, name=(name, depth, width), precision=precision)
                 yield f'{name}-{depth}, width {width}, {precision}: against float64', step
-    for precision in setting.precisions:
-        yield f'{precision}: order and chunks', functools.partial(reorder, precision=precision)
-        yield f'{precision}: two runs', functools.partial(repeat, precision=precision)
-    yield 'memory that does not suffice', exhaust
-    yield 'a process that is killed', kill
 
 
 def opened(setting, network, precision, *, devices=None, deterministic=False):
@@ -85,6 +87,30 @@ def reorder(setting, *, precision):
             found[way] = distance(rows, expected)
             found[f'{way}, same bits'] = bool((rows == expected).all())
     return {'ok': max(found[way] for way in ways) < AGAIN[precision], **found}
+
+
+def stream(setting, *, precision):
+    """Several chunks on their way at once, against one at a time; then again with new weights.
+
+    With --deterministic=1, PyTorch fills new memory, which must come before the clips do.
+    """
+    from r2plus1d.backends.pytorch.device import clips_a_run
+
+    network, found = setting.network(), {}
+    chunk = clips_a_run(network, setting.kind)
+    uint8 = clips_of(network, CHUNKS * chunk + 1)
+    clips = {'uint8': uint8, 'float32': normalize(uint8, RGB_MEAN, RGB_STD)}
+    for deterministic in (False, True) if setting.kind == 'gpu' else (False,):
+        with opened(setting, network, precision, deterministic=deterministic) as engine:
+            parts = [slice(i, i + chunk) for i in range(0, len(uint8), chunk)]
+            alone = np.concatenate([engine.run(uint8[part])['final_avg'] for part in parts])
+            for load in (1, 2):
+                engine.load(parameters_of(network))
+                for kind, array in clips.items():
+                    rows = engine.run(array)['final_avg']
+                    way = f'{kind}, load {load}' + (', deterministic' if deterministic else '')
+                    found[way] = distance(rows, alone)
+    return {'ok': max(found.values()) < AGAIN[precision], **found}
 
 
 def repeat(setting, *, precision):

@@ -1,6 +1,7 @@
 """The stage `inference` of gpu_acceptance.py: clips per second, and which variant is fastest."""
 
 import functools
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -23,6 +24,7 @@ VARIANTS = {
     '2D, padded, graphs': (True, 8, True, False),
     '2D, padded, compiled': (True, 8, False, True),
 }
+USUAL, USUAL_CHUNK = '2D, padded, graphs', 32  # of the engine
 SECONDS, LEAST = 0.5, 3  # of a measurement, and its runs
 SIZES = (2048, 4096, 8192)  # of matrices
 PEAKS = {}  # precision: operations per second of the best product
@@ -30,20 +32,34 @@ THROUGHPUT = pathlib.Path(__file__).with_name('throughput.py')
 
 
 def steps(setting):
+    """What the engine does comes first: the time may not suffice for the other variants."""
     for precision in setting.precisions:
         yield f'{precision}: best product', functools.partial(multiply, precision=precision)
-    chunks = (1,) if setting.tiny else CHUNKS
-    for precision in setting.precisions:
-        for chunk in chunks:
-            for name, (_, _, graphs, compiled) in VARIANTS.items():
-                if (graphs and setting.kind == 'cpu') or (
-                    compiled and (setting.tiny or chunk != 32)
-                ):
-                    continue
-                step = functools.partial(measure, precision=precision, chunk=chunk, variant=name)
-                yield f'{precision}, {chunk} clips, {name}', step
+    cases = list(cases_of(setting))
+    usual = [case for case in cases if case[1] in (1, USUAL_CHUNK) and case[2] == USUAL]
+    yield from map(measured, usual)
     for precision in setting.precisions:
         yield f'{precision}: with decoding', functools.partial(decode, precision=precision)
+    yield from (measured(case) for case in cases if case not in usual)
+
+
+def cases_of(setting):
+    """(precision, chunk, variant) of all that is measured, small chunks first, compiled last."""
+    chunks = (1,) if setting.tiny else CHUNKS
+    variants = [
+        name
+        for name, (_, _, graphs, compiled) in VARIANTS.items()
+        if not (graphs and setting.kind == 'cpu') and not (compiled and setting.tiny)
+    ]
+    found = list(itertools.product(setting.precisions, chunks, variants))
+    found = [case for case in found if not VARIANTS[case[2]][3] or case[1] == USUAL_CHUNK]
+    return sorted(found, key=lambda case: (VARIANTS[case[2]][3], case[1]))
+
+
+def measured(case):
+    precision, chunk, variant = case
+    step = functools.partial(measure, precision=precision, chunk=chunk, variant=variant)
+    return f'{precision}, {chunk} clips, {variant}', step
 
 
 def rate(setting, work):

@@ -1,6 +1,7 @@
 """What the stages of gpu_acceptance.py share: networks, clips and the device."""
 
 import dataclasses
+import gc
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from r2plus1d.networks.network import Network
 
 SMALL_WIDTH = 0.125
 LABELS = 400
+SHADES = 7  # no chunk has so many clips or a multiple: the next one differs at each place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,14 @@ class Setting:
         if self.kind == 'gpu':
             torch.cuda.synchronize()
 
+    def clean(self):
+        """Give back what the last step held on the GPU: the next one may be another process."""
+        import torch
+
+        if self.kind == 'gpu':
+            gc.collect()
+            torch.cuda.empty_cache()
+
 
 def describe(setting):
     import torch
@@ -75,10 +85,11 @@ def parameters_of(network):
 
 
 def clips_of(network, count):
-    """uint8 clips, each of another brightness."""
+    """uint8 clips, neighbours of another brightness."""
     rng = np.random.default_rng(1)
     clips = rng.integers(0, 256, (count, *network.data_shape), np.uint8)
-    return clips // np.arange(1, count + 1, dtype=np.uint8).reshape(-1, 1, 1, 1, 1)
+    shades = 1 + np.arange(count, dtype=np.uint8) % SHADES
+    return clips // shades.reshape(-1, 1, 1, 1, 1)
 
 
 def distance(found, expected):

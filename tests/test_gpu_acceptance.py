@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 
 import gpu_acceptance  # noqa: E402
 import gpu_correctness  # noqa: E402
+import gpu_inference  # noqa: E402
 from gpu_steps import Setting  # noqa: E402
 
 
@@ -81,8 +82,33 @@ def test_a_step_that_fails_is_a_line(monkeypatch, capsys):
 def test_no_step_begins_too_late(monkeypatch, capsys):
     monkeypatch.setattr(gpu_acceptance, 'SECONDS', -1)
     monkeypatch.setattr(sys, 'argv', ['x', '--stage=training', '--device=cpu'])
+    assert gpu_acceptance.main() == 1
+    found = lines_of(capsys.readouterr().out)
+    end = found.pop('end')
+    assert all('skipped' in line for line in found.values())
+    assert end == {'ok': 0, 'wrong': 0, 'too late': len(found)}
+
+
+def test_some_steps_alone(monkeypatch, capsys):
+    steps = [(name, lambda setting: {'ok': True}) for name in ('fp32, one', 'bf16, one')]
+    monkeypatch.setattr(gpu_acceptance, 'describe', lambda setting: {})
+    monkeypatch.setitem(gpu_acceptance.STAGES, 'training', lambda setting: steps)
+    monkeypatch.setattr(sys, 'argv', ['x', '--stage=training', '--device=cpu', '--only=bf16'])
     assert gpu_acceptance.main() == 0
-    assert all('skipped' in line for line in lines_of(capsys.readouterr().out).values())
+    found = lines_of(capsys.readouterr().out)
+    assert list(found) == ['machine', 'bf16, one', 'end']
+    assert found['end'] == {'ok': 2, 'wrong': 0, 'too late': 0}
+
+
+def test_what_the_engine_does_is_measured_first(monkeypatch):
+    monkeypatch.setattr(Setting, 'precisions', ('fp32', 'bf16'))
+    names = [name for name, _ in gpu_inference.steps(Setting('gpu', tiny=False))]
+    assert names[2:6] == [
+        'fp32, 32 clips, 2D, padded, graphs', 'bf16, 32 clips, 2D, padded, graphs',
+        'fp32: with decoding', 'bf16: with decoding',
+    ]  # fmt: skip
+    assert len(names) == len(set(names)) == 2 + 2 + 2 * (5 * 4 + 1)
+    assert all(name.endswith('compiled') for name in names[-2:])
 
 
 def test_convolution_forms():
