@@ -147,6 +147,16 @@ def test_views_cannot_take_more_than_the_file(tmp_path):
         torch_file.read(path)
 
 
+def test_a_tensor_under_many_names_is_copied_once(tmp_path):
+    turned = opcodes(('0', 6, 0, (3, 2), (1, 3)))[: -len(b'u.')] + b'q\x01'
+    again = b''.join(torch_pickle._text(f'again {i}') + b'h\x01' for i in range(100))
+    path = zipped(tmp_path / 'x.pth', {'data.pkl': turned + again + b'u.', 'data/0': NUMBERS})
+    content = torch_file.read(path).content
+    assert len(content) == 101
+    assert len({id(array) for array in content.values()}) == 1
+    assert content['a'].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
 def test_compressed_and_overlapping_parts_are_refused(tmp_path):
     path = zipped(tmp_path / 'x.pth', GOOD, zipfile.ZIP_DEFLATED)
     with pytest.raises(InputError, match='its parts are compressed'):
