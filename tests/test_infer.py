@@ -114,6 +114,12 @@ def test_other_numbers_of_blocks_are_no_blocks(number):
     assert infer(moved) == {}
 
 
+def test_a_device_of_5000_digits_is_part_of_the_name(tmp_path):
+    name = f'gpu_{"9" * 5000}/x'
+    save_pickle(tmp_path / 'x.pkl', {name: np.zeros(3, np.float32)})
+    assert list(read_weights(tmp_path / 'x.pkl').blobs) == [name]
+
+
 def test_projections_may_be_matrices():
     blobs = blobs_of(SMALL)
     flat = dict(blobs)
