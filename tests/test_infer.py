@@ -120,6 +120,13 @@ def test_a_device_of_5000_digits_is_part_of_the_name(tmp_path):
     assert list(read_weights(tmp_path / 'x.pkl').blobs) == [name]
 
 
+def test_other_blobs_under_a_published_name_are_one_line(tmp_path):
+    path = tmp_path / 'r2.5d_d18_l8.pkl'
+    save_pickle(path, {'x': np.zeros(3, np.float32)})
+    with pytest.raises(InputError, match='does not hold this network'):
+        open_weights(path).parameters(SMALL)
+
+
 def test_projections_may_be_matrices():
     blobs = blobs_of(SMALL)
     flat = dict(blobs)
