@@ -70,6 +70,63 @@ def test_what_is_no_network_decides_nothing():
     assert infer({**blobs, 'conv1_w': np.zeros((8, 3, 7, 7))}) == {}
 
 
+CSN = Network('ir-csn', 50, num_labels=5, width=0.125)
+SMALL_C3D = Network('c3d', num_labels=5, width=0.125)
+
+
+@pytest.mark.parametrize('dims', [0, 1])
+@pytest.mark.parametrize(
+    ('network', 'name'),
+    [
+        (SMALL, 'conv1_w'),
+        (SMALL, 'conv1_middle_w'),
+        (SMALL, 'comp_0_conv_1_w'),
+        (SMALL, 'comp_0_conv_2_middle_w'),
+        (SMALL, 'last_out_L5_w'),
+        (CSN, 'comp_0_conv_1_w'),
+        (CSN, 'comp_0_conv_4_w'),
+        (SMALL_C3D, 'conv1a_w'),
+        (SMALL_C3D, 'conv2a_w'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.architecture,
+)
+def test_weights_of_too_few_dimensions_are_one_line(tmp_path, network, name, dims):
+    path, blobs = tmp_path / 'x.pkl', blobs_of(network)
+    save_pickle(path, {**blobs, name: np.zeros(blobs[name].shape[:dims], np.float32)})
+    with pytest.raises(InputError, match=r'x\.pkl'):
+        open_weights(path).parameters(network)
+
+
+def test_weights_without_channels_decide_nothing():
+    """Both convolutions of a block have their own filters in the middle, and no others."""
+    empty = {'comp_0_conv_1_middle_w': (4, 0, 1, 3, 3), 'comp_0_conv_2_middle_w': (4, 0, 1, 3, 3)}
+    blobs = {**blobs_of(SMALL), 'comp_0_conv_2_w': np.zeros((0, 4, 3, 1, 1), np.float32)}
+    blobs.update((name, np.zeros(shape, np.float32)) for name, shape in empty.items())
+    assert infer(blobs) == {}
+
+
+@pytest.mark.parametrize('number', ['9' * 5000, '00', '\u0660'], ids=['long', '00', 'arabic'])
+def test_other_numbers_of_blocks_are_no_blocks(number):
+    blobs = blobs_of(SMALL)
+    expected = infer(blobs)
+    assert infer({**blobs, f'comp_{number}_conv_1_w': np.zeros((1, 1))}) == expected
+    moved = {n.replace('comp_0_conv_2_w', f'comp_{number}_conv_2_w'): a for n, a in blobs.items()}
+    assert infer(moved) == {}
+
+
+def test_a_device_of_5000_digits_is_part_of_the_name(tmp_path):
+    name = f'gpu_{"9" * 5000}/x'
+    save_pickle(tmp_path / 'x.pkl', {name: np.zeros(3, np.float32)})
+    assert list(read_weights(tmp_path / 'x.pkl').blobs) == [name]
+
+
+def test_other_blobs_under_a_published_name_are_one_line(tmp_path):
+    path = tmp_path / 'r2.5d_d18_l8.pkl'
+    save_pickle(path, {'x': np.zeros(3, np.float32)})
+    with pytest.raises(InputError, match='does not hold this network'):
+        open_weights(path).parameters(SMALL)
+
+
 def test_projections_may_be_matrices():
     blobs = blobs_of(SMALL)
     flat = dict(blobs)

@@ -184,6 +184,16 @@ def test_two_entries_for_one_blob_are_refused():
         from_state_dict(entries, source='x')
 
 
+@pytest.mark.parametrize('name', ['fc.weight', 'cls_head.fc_cls.weight'])
+def test_a_last_layer_that_is_one_number_is_refused(name):
+    entries = {n: array for n, array in entries_of(SMALL).items() if not n.startswith('fc.')}
+    entries |= {name: np.array(1.0), name.replace('weight', 'bias'): np.zeros(5, np.float32)}
+    with pytest.raises(
+        InputError, match='^x.pth: the last layer, fc, has one number as its weight'
+    ):
+        from_state_dict(entries, source='x.pth')
+
+
 def test_the_ends_of_a_network_in_mmaction2():
     stem, norm = np.zeros((4, 3, 3, 7, 7), np.float32), np.zeros(4, np.float32)
     entries = {

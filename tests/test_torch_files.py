@@ -14,7 +14,7 @@ import pytest
 
 from r2plus1d.backends.installed import has
 from r2plus1d.errors import InputError
-from r2plus1d.weights import torch_file, torch_pickle
+from r2plus1d.weights import card, torch_file, torch_pickle
 from torch_entries import assert_same
 
 ARRAYS = {
@@ -58,9 +58,9 @@ def old(path, content, keys, storages):
 def test_there_and_back(tmp_path):
     path = tmp_path / 'x.pth'
     torch_file.write(path, ARRAYS, {'clip_length': '8'})
-    content, card = torch_file.read(path)
+    content, said = torch_file.read(path)
     assert_same(content, ARRAYS)
-    assert card == {'clip_length': '8'}
+    assert said == {'clip_length': '8'}
     first = path.read_bytes()
     torch_file.write(path, ARRAYS, {'clip_length': '8'})
     assert path.read_bytes() == first
@@ -89,8 +89,8 @@ def test_what_pytorch_writes_is_read(tmp_path, new):
         {'state_dict': saved, 'epoch': 3, 'learned': torch.nn.Parameter(torch.ones(2))},
         path, _use_new_zipfile_serialization=new,
     )  # fmt: skip
-    content, card = torch_file.read(path)
-    assert card is None
+    content, said = torch_file.read(path)
+    assert said is None
     assert content['epoch'] == 3
     expected = {name: tensor.float().numpy() for name, tensor in saved.items()}
     expected['num_batches_tracked'] = np.array(0)
@@ -144,6 +144,33 @@ def test_views_cannot_take_more_than_the_file(tmp_path):
     )
     path = zipped(tmp_path / 'x.pth', {'data.pkl': many + b'u.', 'data/0': bytes(4 << 20)})
     with pytest.raises(InputError, match='far more than the file holds'):
+        torch_file.read(path)
+
+
+def test_a_tensor_under_many_names_is_copied_once(tmp_path):
+    turned = opcodes(('0', 6, 0, (3, 2), (1, 3)))[: -len(b'u.')] + b'q\x01'
+    again = b''.join(torch_pickle._text(f'again {i}') + b'h\x01' for i in range(100))
+    path = zipped(tmp_path / 'x.pth', {'data.pkl': turned + again + b'u.', 'data/0': NUMBERS})
+    content = torch_file.read(path).content
+    assert len(content) == 101
+    assert len({id(array) for array in content.values()}) == 1
+    assert content['a'].tolist() == [[0, 3], [1, 4], [2, 5]]
+
+
+@pytest.mark.parametrize(
+    'text',
+    [b'[' * 100_000, b'{"a": ' + b'9' * 1_000_000 + b'}', b'{"a": ', b'\xff', b'{"a": "bcd"}'],
+    ids=lambda text: repr(text[:6]),
+)
+def test_a_card_that_is_no_json_or_too_long_is_refused(tmp_path, monkeypatch, text):
+    path = zipped(tmp_path / 'x.pth', {**GOOD, 'extra/r2plus1d_card.json': text})
+    if text.startswith(b'{"a": 9'):  # an integer that takes Python seconds, read as a float
+        assert torch_file.read(path).card == {'a': float('inf')}
+        return
+    if text.endswith(b'}'):
+        assert torch_file.read(path).card == {'a': 'bcd'}
+        monkeypatch.setattr(card, 'LONGEST_JSON', len(text) - 1)
+    with pytest.raises(InputError, match=f'^{path}: refused: its card is not JSON, or too long'):
         torch_file.read(path)
 
 

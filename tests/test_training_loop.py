@@ -26,6 +26,7 @@ from r2plus1d.weights.files import read_minidb, save_minidb, save_pickle
 from r2plus1d.weights.match import ITERATION, MOMENTUM_SUFFIX
 
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
+BIAS = 'last_out_L5_b'
 SCHEDULE = Schedule(batch_size=2, epoch_size=6, num_epochs=2, base_learning_rate=0.5)
 
 
@@ -183,6 +184,11 @@ def test_divergence_is_one_line(tmp_path, loss):
     trainer.state().parameters['conv1_w'][0] = np.inf
     with pytest.raises(InputError, match='conv1_w is not finite after epoch 1'):
         run(trainer, tmp_path)
+    trainer = PlainTrainer()
+    trainer.state().momenta['conv1_w'][0] = np.inf
+    with pytest.raises(InputError, match='conv1_w_momentum is not finite after epoch 1'):
+        run(trainer, tmp_path)
+    assert checkpoints.newest(tmp_path, NETWORK) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +199,16 @@ def test_divergence_is_one_line(tmp_path, loss):
         ({'more': np.zeros(2, np.float32)}, 'of another network: it has more too'),
         ({'conv1_w': np.zeros(2, np.float32)}, r'conv1_w is \(2,\), not \(4, 3, 8, 7, 7\)'),
         ({ITERATION: np.zeros(2, np.int64)}, 'training_iteration is not one number'),
+        ({ITERATION: np.array([np.nan])}, 'training_iteration is nan, no number of iterations'),
+        ({ITERATION: np.array([np.inf])}, 'training_iteration is inf, no number of iterations'),
+        ({ITERATION: np.array([2.5])}, 'training_iteration is 2.5, no number of iterations'),
+        ({ITERATION: np.array([-1])}, 'training_iteration is -1, no number of iterations'),
+        ({BIAS: np.full(5, np.nan, np.float32)}, f'NaN or infinite values in {BIAS}$'),
+        ({BIAS: np.full(5, 1e300)}, f'NaN or infinite values in {BIAS}$'),
+        (
+            {f'{BIAS}_momentum': np.full(5, np.inf, np.float32)},
+            f'NaN or infinite values in {BIAS}_momentum$',
+        ),
     ],
 )
 def test_what_is_no_checkpoint_of_the_network(tmp_path, change, message):
@@ -200,8 +216,15 @@ def test_what_is_no_checkpoint_of_the_network(tmp_path, change, message):
     PlainTrainer().save(path)
     blobs = {**read_minidb(path), **change}
     save_minidb(path, {name: array for name, array in blobs.items() if array is not None})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f'^{path}.*{message}'):
         checkpoints.read(path, NETWORK)
+
+
+def test_an_iteration_may_be_a_whole_number_in_floats(tmp_path):
+    path = tmp_path / 'x_1.mdl'
+    PlainTrainer().save(path)
+    save_minidb(path, {**read_minidb(path), ITERATION: np.array([3.0], np.float32)})
+    assert checkpoints.read(path, NETWORK).iteration == 3
 
 
 def test_the_loop_imports_no_framework():

@@ -75,7 +75,8 @@ def read(path: Union[str, pathlib.Path], network: Network) -> TrainingState:
     """Return everything that a Trainer's `save` or save_beside wrote.
 
     Raises:
-        InputError: a file that is no checkpoint of this network.
+        InputError: a file that is no checkpoint of this network, or one with values that are not
+            finite.
     """
     is_tensors = pathlib.Path(path).suffix == SAFETENSORS
     blobs = safetensors_file.read(path).arrays if is_tensors else read_minidb(path)
@@ -95,11 +96,31 @@ def read(path: Union[str, pathlib.Path], network: Network) -> TrainingState:
             raise InputError(
                 f'{path} is of another network: {name} is {blobs[name].shape}, not {shape}'
             )
-    if blobs[ITERATION].size != 1:
-        raise InputError(f'{path} is no checkpoint to continue from: {ITERATION} is not one number')
-    arrays = {name: np.asarray(blobs[name], np.float32) for name in shapes}
+    iteration = _iteration(blobs[ITERATION], path)
+    arrays = {
+        name: _finite(blobs[name], f'{path}: NaN or infinite values in {name}') for name in shapes
+    }
     return TrainingState(
         {name: arrays[name] for name in traced.parameters},
         {name: arrays[name + MOMENTUM_SUFFIX] for name in traced.trained},
-        int(blobs[ITERATION].item()),
+        iteration,
     )
+
+
+def _iteration(array: np.ndarray, path: Union[str, pathlib.Path]) -> int:
+    no_checkpoint = f'{path} is no checkpoint to continue from'
+    if array.size != 1:
+        raise InputError(f'{no_checkpoint}: {ITERATION} is not one number')
+    value = array.item()
+    if not (value >= 0 and float(value).is_integer()):
+        raise InputError(f'{no_checkpoint}: {ITERATION} is {value}, no number of iterations')
+    return int(value)
+
+
+def _finite(array: np.ndarray, fault: str) -> np.ndarray:
+    """`array` in float32, in which a number of 64 bits may become infinite."""
+    with np.errstate(over='ignore'):
+        array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(fault)
+    return array

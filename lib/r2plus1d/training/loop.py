@@ -20,6 +20,7 @@ from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training import checkpoints
 from r2plus1d.training.schedule import Schedule
 from r2plus1d.weights.checkpoint import SAFETENSORS
+from r2plus1d.weights.match import MOMENTUM_SUFFIX
 
 Test = Callable[[Mapping[str, np.ndarray]], tuple[float, float, float]]
 
@@ -200,8 +201,10 @@ def _require_sane(loss, iteration, settings, network):
 
 
 def _require_finite(trainer, settings, epoch):
-    """What the last iteration made is in no loss yet."""
-    for name, array in trainer.state().parameters.items():
+    """What the last iteration made is in no loss yet; no checkpoint may hold what is not finite."""
+    state = trainer.state()
+    momenta = {name + MOMENTUM_SUFFIX: array for name, array in state.momenta.items()}
+    for name, array in {**state.parameters, **momenta}.items():
         if not np.isfinite(array).all():
             what = f'{name} is not finite after epoch {epoch}'
             raise _divergence(what, settings, trainer.network)

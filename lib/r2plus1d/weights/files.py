@@ -24,7 +24,7 @@ Path = Union[str, pathlib.Path]
 
 DB_TYPES = ('pickle', 'minidb')
 NESTED = ('blobs', 'state_dict')  # where a pickle may keep its arrays
-PREFIX = re.compile(r'^(?:(?:gpu|cpu)_(\d+)/|module\.)')
+PREFIX = re.compile(r'^(?:(?:gpu|cpu)_(\d{1,4})/|module\.)')
 
 
 class WeightFile(NamedTuple):

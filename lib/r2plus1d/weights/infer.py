@@ -27,7 +27,8 @@ from r2plus1d.networks.zoo import (
     is_bottleneck,
 )
 
-BLOCK = re.compile(r'comp_(\d+)_conv_(\d)_w')
+BLOCK = re.compile(r'comp_(0|[1-9][0-9]{0,2})_conv_([0-9])_w')
+SCALE = re.compile(r'pred_logit(_L\d+)?_w')  # a factor for each label
 C3D_STEM = GROUPS[0][0][0][0]
 LARGEST_DIGITS = 4  # of a plain width
 
@@ -40,10 +41,23 @@ def infer(blobs: Mapping[str, np.ndarray]) -> dict[str, object]:
     are. What does not look like any network of the zoo decides
     nothing; matching then says what is missing.
     """
-    shapes = {name: tuple(array.shape) for name, array in blobs.items()}
+    shapes = _shapes(blobs)
     trunk = _c3d(shapes) if f'{C3D_STEM}_w' in shapes else _resnet(shapes)
     heads = _heads(shapes)
     return {**trunk, **(heads[0].fields if len(heads) == 1 else {})} if trunk else {}
+
+
+def _shapes(blobs: Mapping[str, np.ndarray]) -> dict[str, tuple]:
+    """{name: shape} of the blobs that a network may have.
+
+    None of those is empty or one number, and the weights of layers are matrices at least.
+    """
+    return {
+        name: tuple(array.shape)
+        for name, array in blobs.items()
+        if min(array.shape, default=0) > 0
+        and (array.ndim > 1 or not name.endswith('_w') or SCALE.fullmatch(name))
+    }
 
 
 def infer_flow(network: Mapping[str, object]) -> Optional[str]:
@@ -188,12 +202,12 @@ class Head(NamedTuple):
 
 def infer_heads(blobs: Mapping[str, np.ndarray]) -> list[Head]:
     """Return the layers of `blobs` that may be the last, in their order."""
-    return _heads({name: tuple(array.shape) for name, array in blobs.items()})
+    return _heads(_shapes(blobs))
 
 
 def _heads(shapes: Mapping[str, tuple]) -> list[Head]:
     """They have a bias. Projections have none; their 1 x 1 x 1 kernels may be matrices."""
-    scaled = [name for name in shapes if re.fullmatch(r'pred_logit(_L\d+)?_w', name)]
+    scaled = [name for name in shapes if SCALE.fullmatch(name)]
     inner = {'fc6_w', 'fc7_w', *scaled}
     return [
         Head(name[:-2], shape[0], bool(scaled))

@@ -137,14 +137,14 @@ def finished(content: Any, known: dict[int, tuple[Any, Any]]) -> Any:
     Args:
         known: {} at first, then what was done already.
     """
-    if isinstance(content, StandIn):
-        return content.value
-    if not isinstance(content, (dict, list, tuple)):
+    if not isinstance(content, (StandIn, dict, list, tuple)):
         return content
-    if id(content) not in known:  # a pickle may share one container a million times
+    if id(content) not in known:  # a pickle may share one container or array a million times
         known[id(content)] = None, content
         done: Any
-        if isinstance(content, dict):
+        if isinstance(content, StandIn):
+            done = content.value
+        elif isinstance(content, dict):
             done = type(content)((key, finished(value, known)) for key, value in content.items())
         else:
             done = type(content)(finished(value, known) for value in content)

@@ -25,6 +25,8 @@ Path = Union[str, pathlib.Path]
 
 LENGTH = np.dtype('<u8')  # of the header, before it
 LONGEST_HEADER = 100_000_000  # bytes, as other readers have it
+MOST_DIGITS = 20  # of a size or a place in the file; Python takes minutes for a million of them
+MOST_DIMS = 32
 METADATA = '__metadata__'
 ALIGNMENT = 8  # bytes, of the numbers; the header ends in spaces
 DTYPES = {
@@ -84,12 +86,12 @@ def _parsed(content: bytes) -> Tensors:
     begin = LENGTH.itemsize + int(length)
     if begin > min(len(content), LONGEST_HEADER):
         raise ValueError(f'its header of {length} bytes is cut short')
-    header = json.loads(content[LENGTH.itemsize : begin], object_pairs_hook=_without_repetition)
+    text = content[LENGTH.itemsize : begin]
+    header = json.loads(text, object_pairs_hook=_without_repetition, parse_int=_integer)
     if not isinstance(header, dict):
         raise ValueError('its header is no object')
     metadata = header.pop(METADATA, {})
-    texts = [text for pair in metadata.items() for text in pair]
-    if not all(isinstance(text, str) for text in texts):
+    if not isinstance(metadata, dict) or not all(isinstance(t, str) for t in metadata.values()):
         raise ValueError(f'{METADATA} is not texts by name')
     numbers = memoryview(content)[begin:]
     _require_gapless(header, len(numbers))
@@ -101,6 +103,12 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError('a name is there twice')
     return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f'an integer of {len(digits)} digits')
+    return int(digits)
 
 
 def _require_gapless(header: Mapping[str, Any], size: int) -> None:
@@ -118,6 +126,10 @@ def _array(name: str, row: Mapping[str, Any], numbers: memoryview) -> np.ndarray
     if kind not in DTYPES:
         raise ValueError(f'{name} is of {kind}; known: {", ".join(DTYPES)}')
     dtype = np.dtype(DTYPES[kind])
+    if not isinstance(shape, list):
+        raise ValueError(f'{name} has no list as its shape')
+    if len(shape) > MOST_DIMS:  # the product of more takes the square of their number
+        raise ValueError(f'{name} has {len(shape)} dimensions, more than {MOST_DIMS}')
     if not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError(f'{name} has the shape {shape}')
     if end - begin != math.prod(shape) * dtype.itemsize:

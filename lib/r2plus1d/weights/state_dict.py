@@ -93,6 +93,8 @@ def from_state_dict(
     for part in PRODUCT if 'fc' in layers else ():
         if part not in layers['fc']:
             raise InputError(f'{source}: the last layer, fc, has no {part}')
+        if not layers['fc'][part].ndim:
+            raise InputError(f'{source}: the last layer, fc, has one number as its {part}')
     names = _blob_layers(layers, last)
     blobs: dict[str, np.ndarray] = {}
     strange = []

@@ -239,7 +239,7 @@ def _with_card(path: pathlib.Path, content: WeightFile) -> Stored:
 def _names(row: Published, known: Mapping[str, object]) -> Optional[tuple[str, ...]]:
     """The class names of a published row, if the head in the file has as many classes."""
     names = known_names(row.classes) if row.classes else ()
-    return names if len(names) == known['num_labels'] else None
+    return names if len(names) == known.get('num_labels') else None
 
 
 def _published(path: pathlib.Path, known: Mapping[str, object]) -> Optional[Published]:

@@ -21,6 +21,7 @@ from r2plus1d.errors import InputError, printable
 from r2plus1d.results.complete import complete_file
 from r2plus1d.results.given_file import reading
 from r2plus1d.weights import torch_pickle
+from r2plus1d.weights.card import parse_json
 from r2plus1d.weights.safe_pickle import OF_NO_PICKLE
 
 Path = Union[str, pathlib.Path]
@@ -114,7 +115,14 @@ def _read_zip(file: BinaryIO) -> TorchContent:
         for key, storage in loaded.storages.items():
             storage.fill(archive.read(f'{folder}{DATA}{key}'), order)
         text = archive.read(folder + CARD) if folder + CARD in names else None
-        return TorchContent(loaded.finished(size), None if text is None else json.loads(text))
+        return TorchContent(loaded.finished(size), None if text is None else _card(text))
+
+
+def _card(text: bytes) -> object:
+    try:
+        return parse_json(text.decode())
+    except ValueError:
+        raise pickle.UnpicklingError('refused: its card is not JSON, or too long') from None
 
 
 def _read_old(file: BinaryIO) -> Any:
