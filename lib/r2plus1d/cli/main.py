@@ -80,8 +80,8 @@ def _explain(error):
         is_ours = (error.name or '').partition('.')[0] != 'caffe2'
         return None if is_ours else NO_CAFFE2
     if isinstance(error, UnicodeEncodeError) and error.encoding != 'utf-8':  # of a class name
-        lacking = printable(error.object[error.start : error.end])
-        return f'{error.encoding}, the encoding of stdout, has no {lacking}: set PYTHONIOENCODING=utf-8'
+        lacking, encoding = printable(error.object[error.start : error.end]), error.encoding
+        return f'{encoding}, the encoding of stdout, has no {lacking}: set PYTHONIOENCODING=utf-8'
     if isinstance(error, BrokenPipeError):
         return ''  # the reader of our output has gone; nobody is left to tell
     if isinstance(error, OSError) and (error.filename is not None or error.errno in FULL):
