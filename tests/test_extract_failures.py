@@ -98,18 +98,26 @@ def test_nan_is_no_feature(extract, monkeypatch, tmp_path):
         for outputs in plain(*args):
             if outputs and len(outputs['softmax']) == 2 and not done:
                 done.append(outputs['softmax'].copy())
-                outputs['softmax'][0, 3] = np.nan
+                outputs['softmax'][1, 3] = np.nan
             yield outputs
 
     monkeypatch.setattr(feature_extraction, 'run_each', poisoned)
     result = extract('--sanity_check=1', '--batch_size=4')
     assert result.stdout.startswith('records: 12, extracted: 4, failed: 8\n')
     assert 'softmax of the network has NaN or infinite numbers' in result.stderr
-    (lost,) = [k for k, row in enumerate(rows) if (row == done[0][0]).all()]
+    (lost,) = [k for k, row in enumerate(rows) if (row == done[0][1]).all()]
     found = pickle.loads(pickle_of(tmp_path))
     np.testing.assert_array_equal(found['softmax'], np.delete(rows, lost, 0))
     listed = [int(row['record']) for row in rows_of(tmp_path / 'f.rows.csv')]
     assert listed == GOOD[:lost] + GOOD[lost + 1 :]
+
+
+def test_a_log_names_the_first_failures(extract, monkeypatch):
+    monkeypatch.setattr(feature_extraction, 'LOGGED_FAILURES', 2)
+    lines = [line for line in extract().stderr.splitlines() if 'fail' in line]
+    assert all(line.startswith('record ') for line in lines[:2])
+    assert lines[2] == 'more records fail; they will be listed with the reasons'
+    assert len(lines) == 4  # the last one counts them
 
 
 def test_folders_have_the_same_rows(extract, tmp_path):
