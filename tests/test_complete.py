@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 
 import pytest
 
@@ -11,6 +12,7 @@ from r2plus1d.results.complete import (
     complete_file,
     complete_path,
     full_disk_named,
+    require_folder_of,
     require_place,
 )
 
@@ -113,3 +115,18 @@ def test_a_folder_is_no_place_for_a_file(tmp_path):
     require_place(None)
     with pytest.raises(InputError, match='is a folder; name a file'):
         require_place(tmp_path)
+
+
+@pytest.mark.parametrize('question', ['is_dir', 'stat'])
+def test_a_folder_that_another_run_makes_meanwhile_is_no_file(tmp_path, monkeypatch, question):
+    folder, ask = tmp_path / 'a', getattr(pathlib.Path, question)
+
+    def make_after(path, **options):
+        try:
+            return ask(path, **options)
+        finally:
+            monkeypatch.undo()
+            folder.mkdir()
+
+    monkeypatch.setattr(pathlib.Path, question, make_after)
+    require_folder_of(folder / 'x')

@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -76,6 +77,28 @@ def test_a_lock_file_that_is_replaced_meanwhile_is_opened_again(tmp_path, monkey
     assert len(calls) == 2
     assert json.loads((tmp_path / 'x.lock').read_text())['process'] == os.getpid()
     second.release()
+
+
+def test_folders_that_another_run_removes_meanwhile_are_made_again(tmp_path, monkeypatch):
+    """The one that made them finds them empty when the next one has not opened its lock file."""
+    lock = tmp_path / 'a' / 'b' / 'lock'
+    first, open_file = Hold(tmp_path / 'x', lock), pathlib.Path.open
+
+    def release_first(path, *args, **options):
+        first.release()
+        return open_file(path, *args, **options)
+
+    monkeypatch.setattr('pathlib.Path.open', release_first)
+    second = Hold(tmp_path / 'x', lock)
+    assert lock.exists()
+    second.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_never_be_made_is_not_waited_for(tmp_path):
+    (tmp_path / 'a').symlink_to(tmp_path / 'gone')
+    with pytest.raises(FileExistsError):
+        Hold(tmp_path / 'a' / 'x')
 
 
 def test_without_a_name_it_is_another_process(tmp_path):

@@ -11,6 +11,7 @@ import csv
 import errno
 import os
 import pathlib
+import stat
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Callable, Optional, Union
 
@@ -130,10 +131,13 @@ def require_folder_of(path: AnyPath) -> None:
     """Raise InputError if a file is in the place of one of the folders above `path`."""
     path = pathlib.Path(path)
     for parent in path.parents:
-        if parent.is_dir():
-            return
-        if parent.exists():
+        try:
+            mode = parent.stat().st_mode  # asked once: another run may make or remove it meanwhile
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISDIR(mode):
             raise InputError(f'{parent} is a file, and no folder for {path.name}')
+        return
 
 
 def make_folder_of(path: AnyPath) -> None:

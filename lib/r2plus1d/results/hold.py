@@ -22,6 +22,7 @@ from r2plus1d.results.complete import AnyPath, require_folder_of
 log = logging.getLogger(__name__)
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # of a file system
+ATTEMPTS = 100  # to open a lock file whose folders other runs remove
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -45,9 +46,9 @@ class Hold:
     def __init__(self, output: AnyPath, lock: Optional[AnyPath] = None) -> None:
         output = pathlib.Path(output)
         self._lock = pathlib.Path(lock or output.with_name(f'{output.name}.lock'))
-        self._made = _make_folders(self._lock)
+        self._made: list[pathlib.Path] = []
         try:
-            self._file = _locked(self._lock, output)
+            self._file = self._locked(output)
             self._write_owner()
         except BaseException:
             self._remove_folders()
@@ -60,6 +61,40 @@ class Hold:
                 self._lock.unlink()
             self._file.close()
             self._remove_folders()
+
+    def _locked(self, output) -> IO[bytes]:
+        """Return the open lock file, which is locked until it is closed."""
+        while True:
+            file = self._open()
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in NO_LOCKS:
+                    log.warning(
+                        '%s: no locks here; a second run into it would go unnoticed', output
+                    )
+                    return file
+                owner = _owner(file)
+                file.close()
+                if not isinstance(error, BlockingIOError):
+                    raise
+                raise HeldError(
+                    f'{output} is being written by {owner}; wait for it, or name another place'
+                ) from None
+            if _is_at(file, self._lock):
+                return file
+            file.close()  # the one that held it has removed it since it was opened
+
+    def _open(self) -> IO[bytes]:
+        """Open the lock file in its folders, which another run's `release` may remove meanwhile."""
+        for _ in range(ATTEMPTS):
+            try:
+                # A later attempt finds fewer missing if some of this run's folders stayed.
+                self._made = max(self._made, _make_folders(self._lock), key=len)
+                return self._lock.open('a+b', buffering=0)
+            except (FileNotFoundError, FileExistsError) as error:
+                last = error
+        raise last
 
     def _write_owner(self):
         now = datetime.datetime.now().astimezone().isoformat(' ', 'seconds')
@@ -109,28 +144,6 @@ def _make_folders(path):
     missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     return missing
-
-
-def _locked(path, output) -> IO[bytes]:
-    """Return the open lock file, which is locked until it is closed."""
-    while True:
-        file = path.open('a+b', buffering=0)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in NO_LOCKS:
-                log.warning('%s: no locks here; a second run into it would go unnoticed', output)
-                return file
-            owner = _owner(file)
-            file.close()
-            if not isinstance(error, BlockingIOError):
-                raise
-            raise HeldError(
-                f'{output} is being written by {owner}; wait for it, or name another place'
-            ) from None
-        if _is_at(file, path):
-            return file
-        file.close()  # the one that held it has removed it since it was opened
 
 
 def _owner(file):
