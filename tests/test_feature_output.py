@@ -171,7 +171,7 @@ def test_a_crash_while_replacing_leaves_nothing_half_done(tmp_path, monkeypatch,
         output, left = output_of(folder, is_folder), tree(folder)
         is_there = output.path.exists()
         if is_there:
-            shown = {name: left[name] for name in left if '.partial/' not in name}
+            shown = {name: left[name] for name in left if '.partial' not in name}
             assert shown in whole, folder.name
         make(folder, is_folder, overwrite=is_there)
         assert tree(folder) == whole[1], folder.name

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import tracemalloc
 
 import numpy as np
@@ -196,6 +197,38 @@ def test_a_store_in_which_nothing_was_begun_goes(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, 'write_arguments', lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         open_store(tmp_path / 'new' / 'p')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('removes', ['discard', 'close'])
+def test_a_run_that_begins_while_the_folder_is_removed_keeps_its_files(
+    tmp_path, monkeypatch, removes
+):
+    folder, begun, rmtree = tmp_path / 'p', [], shutil.rmtree
+
+    def begin_meanwhile(path, **options):
+        rmtree(path, **options)
+        if not begun and not folder.exists():
+            begun.append(open_store(folder))
+            rmtree(path, **options)  # as it is when the removal takes long
+
+    store = open_store(folder)
+    if removes == 'discard':
+        fill(store)
+        store.__exit__()
+    monkeypatch.setattr(shutil, 'rmtree', begin_meanwhile)
+    store_module.discard(folder) if removes == 'discard' else store.__exit__()
+    with begun[0] as store:
+        fill(store)
+        assert_full(store)
+    assert [path.name for path in tmp_path.iterdir()] == ['p']
+
+
+def test_what_an_interrupted_removal_left_goes_with_the_next_one(tmp_path):
+    (tmp_path / 'p.removed' / 'complete').mkdir(parents=True)
+    with open_store(tmp_path / 'p') as store:
+        fill(store)
+    store_module.discard(tmp_path / 'p')
     assert list(tmp_path.iterdir()) == []
 
 

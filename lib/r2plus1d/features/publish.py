@@ -18,7 +18,7 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.features import array_pickle, parquet
 from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import Store, discard, is_begun
+from r2plus1d.features.store import Store, discard, is_begun, remove_held
 from r2plus1d.results.arguments import (
     Arguments,
     differing,
@@ -199,7 +199,7 @@ class FeatureOutput:
         else:
             self._publish_pickle(ready)
         sync(self.path.parent)
-        shutil.rmtree(self.partial)
+        remove_held(self.partial)
         return totals
 
     def _give_up(self, store):

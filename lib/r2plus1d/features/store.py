@@ -8,6 +8,8 @@ While it is being filled, a store is the folder OUTPUT.partial:
     lock             says which process is at work
     complete/        what is finished, ready to be moved to OUTPUT
 
+OUTPUT.partial.removed is what a removal that was interrupted left.
+
 A line of the journal is written after the rows that it stands for, so what it says is so.
 """
 
@@ -125,7 +127,7 @@ class Store:
             array.close()
         self._journal.close()
         if self._is_new and (self.folder / JOURNAL).exists() and not is_begun(self.folder):
-            shutil.rmtree(self.folder)
+            remove_held(self.folder)
         self._hold.release()
 
     def _check(self, arguments):
@@ -270,8 +272,29 @@ def discard(folder: pathlib.Path) -> None:
     """Remove the store in `folder`, if there is one; InputError if a process is at work on it."""
     if folder.exists():
         owner = hold(folder)
-        shutil.rmtree(folder)
+        remove_held(folder)
         owner.release()
+    else:
+        _remove_left(folder)
+
+
+def remove_held(folder: pathlib.Path) -> None:
+    """Remove a store that this process holds.
+
+    It goes in one step: the next run makes a folder of its own, and loses nothing that is in it.
+    """
+    _remove_left(folder)
+    folder.rename(_removed(folder))
+    _remove_left(folder)
+
+
+def _remove_left(folder):
+    """Remove what is left of a removal, which an interruption or another process may have cut."""
+    shutil.rmtree(_removed(folder), ignore_errors=True)
+
+
+def _removed(folder):
+    return folder.with_name(f'{folder.name}.removed')
 
 
 def hold(folder: pathlib.Path) -> Hold:
