@@ -164,6 +164,42 @@ def test_it_continues_from_the_checkpoint(tmp_path):
     assert again.state().parameters['last_out_L5_b'].tolist() == [4.5] * 5
 
 
+@pytest.mark.parametrize('tear', [
+    lambda row: row[:6],
+    lambda row: row[:-4],  # within the last figure
+    lambda row: row.replace('1.50000', '1.5x'),
+    lambda row: '\0\0\0\n',  # as after a power cut
+], ids=['early', 'late', 'no figure', 'zeros'])  # fmt: skip
+def test_a_torn_row_of_the_log_is_written_again(tmp_path, tear):
+    """A disk that is full at the end of an epoch takes a part of the row, and the run ends."""
+
+    def test(parameters):
+        return 0.125, 0.5, 0.75
+
+    run(PlainTrainer(), tmp_path, test=test)
+    path = checkpoints.log_path(tmp_path, NETWORK)
+    header, first, second = path.read_bytes().decode().splitlines(keepends=True)
+    path.write_bytes(f'{header}{first}{tear(second)}'.encode())
+    run(PlainTrainer(), tmp_path, num_epochs=3, test=test)
+    lines = path.read_bytes().decode().splitlines(keepends=True)
+    assert lines[:2] == [header, first]
+    assert lines[2].startswith('2,6,0.5,nan,nan,0.12500,0.50000,0.75000,nan,')
+    assert lines[3].startswith('3,9,')
+    assert len(lines) == 4
+
+
+def test_a_log_without_a_later_column_keeps_its_rows(tmp_path):
+    run(PlainTrainer(), tmp_path)
+    path = checkpoints.log_path(tmp_path, NETWORK)
+    with path.open(newline='') as file:
+        rows = list(csv.reader(file))
+    path.write_text(''.join(','.join(row[:-1]) + '\n' for row in rows))
+    for epochs in (3, 4):
+        run(PlainTrainer(), tmp_path, num_epochs=epochs)
+        with path.open(newline='') as file:
+            assert [row[:-1] for row in csv.reader(file)][:3] == [row[:-1] for row in rows]
+
+
 def test_weights_to_begin_from_keep_what_the_trainer_has_for_the_rest(tmp_path):
     other = Network('r2d', 10, clip_length=8, num_labels=9, width=0.0625)
     save_pickle(tmp_path / 'w.pkl', random_parameters(other, 7))

@@ -260,13 +260,33 @@ def _keep_rows(path, epochs):
     """
     rows = []
     if path.is_file() and epochs:
-        with path.open(newline='', encoding='utf-8') as file:
-            rows = [row for row in csv.DictReader(file) if int(row['epoch']) <= epochs]
+        rows = [row for row in _whole_rows(path) if int(row['epoch']) <= epochs]
     with complete_file(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, LOG_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     return any(int(row['epoch']) == epochs for row in rows)
+
+
+def _whole_rows(path):
+    """Yield {column: figure} of each row of a log that is not torn, as one on a full disk is."""
+    with path.open(newline='', encoding='utf-8', errors='replace') as file:
+        header = file.readline().rstrip().split(',')
+        for line in file:
+            row = dict(zip(header, line.rstrip().split(',')))
+            if line.endswith('\n') and len(row) == line.count(',') + 1 and _are_figures(row):
+                yield row
+
+
+def _are_figures(row):
+    """Whether a row has a number in each column; one of an earlier version lacks later columns."""
+    try:
+        int(row['epoch'])
+        for name in row:
+            float(row[name] or math.nan)
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 def _append(path, row):
