@@ -1,8 +1,11 @@
 """tools/predict.py and r2plus1d.predict: what is in video files."""
 
 import csv
+import errno
 import io
 import json
+import os
+import pathlib
 import pickle
 
 import numpy as np
@@ -15,6 +18,7 @@ from r2plus1d.datasets import synthetic
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
+from r2plus1d.results.hold import holding
 from r2plus1d.video.encode import write_video
 from sounding_videos import pictures_of, sound_of, write_sounding
 from tool_here import run_here
@@ -295,3 +299,37 @@ def test_names_cannot_write_to_a_terminal():
     assert row[0] == 'a\nb.mp4'
     video, its_clip = map(json.loads, Lines('json', top_k=2, with_clips=True).of(prediction))
     assert (its_clip['start_seconds'], its_clip['end_seconds']) == (None, 1.5)
+
+
+def test_two_runs_do_not_write_one_list_of_failures(predict, folder, tmp_path):
+    with holding(tmp_path / 'failures.csv'):
+        result = predict(folder / 'left.mp4')
+    assert result.returncode == 1
+    message = 'predict.py: failures.csv is being written by process '
+    assert result.stderr.splitlines()[-1].startswith(message)
+    assert (result.stdout, list(tmp_path.iterdir())) == ('', [])
+
+
+def test_a_folder_without_write_access_is_enough_where_nothing_fails(
+    predict, folder, tmp_path, monkeypatch
+):
+    open_file = pathlib.Path.open
+
+    def refuse(path, mode='r', *args, **options):
+        if path.name.startswith('failures.csv') and mode != 'r':
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_file(path, mode, *args, **options)
+
+    monkeypatch.setattr('pathlib.Path.open', refuse)
+    assert predict(folder / 'left.mp4').returncode == 0
+    failed = predict(folder / 'no.mp4')
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].endswith('failures.csv: Permission denied')
+
+
+def test_a_file_that_is_no_list_of_failures_stays(predict, folder, tmp_path):
+    (tmp_path / 'failures.csv').write_text('my own\n')
+    result = predict(folder / 'no.mp4')
+    assert result.returncode == 1
+    assert 'predict.py: failures.csv is no list of failed records' in result.stderr
+    assert (tmp_path / 'failures.csv').read_text() == 'my own\n'

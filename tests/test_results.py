@@ -30,14 +30,32 @@ def test_failures_are_in_the_file_as_they_come(tmp_path):
     assert len(path.read_bytes().splitlines()) == 3
 
 
-@pytest.mark.parametrize(
-    ('text', 'stays'), [(HEADER, False), (f'{HEADER}k1,,,too short\n', False), ('mine\n', True)]
-)
-def test_the_list_of_an_earlier_run_is_removed_and_nothing_else(tmp_path, text, stays):
+@pytest.mark.parametrize('text', [HEADER, f'{HEADER}k1,,,too short\n', ''])
+def test_the_list_of_an_earlier_run_is_removed(tmp_path, text):
     path = tmp_path / 'failures.csv'
     path.write_text(text)
-    with FailureList(path):
-        assert path.exists() == stays
+    with FailureList(path) as failures:
+        assert not path.exists() or not text
+        failures.add(failure('k2'))
+    assert [line[:3] for line in path.read_text().splitlines()] == ['rec', 'k2,']
+
+
+@pytest.mark.parametrize('text', ['my own notes\n1,2,3\n', '\n', f'{HEADER.strip()},more\n'])
+def test_a_file_that_is_no_list_is_refused_and_stays(tmp_path, text):
+    path = tmp_path / 'failures.csv'
+    path.write_text(text)
+    message = (
+        f'^{path} is no list of failed records: its first line is not {HEADER.strip()}; move the '
+        'file away, or name another place for the list$'
+    )
+    with pytest.raises(InputError, match=message):
+        FailureList(path)
+    path.unlink()
+    with FailureList(path) as failures:
+        path.write_text(text)  # it appears during the run
+        with pytest.raises(InputError, match=message):
+            failures.add(failure('k1'))
+    assert path.read_text() == text
 
 
 def test_a_folder_in_the_place_of_the_list_is_left_alone(tmp_path):

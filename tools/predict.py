@@ -29,6 +29,7 @@ from r2plus1d.results.arguments import of_options
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.complete import require_place
 from r2plus1d.results.failures import FailureList
+from r2plus1d.results.hold import holding_if_writable
 from r2plus1d.results.shards import ShardFolder
 from r2plus1d.video.look import digest_of
 
@@ -95,7 +96,7 @@ def main():
         return in_shards(args, model, stored, videos)
     targets = args.annotate and annotated_paths(args.annotate, videos, overwrite=args.overwrite)
     made = printed_of(args, model, videos, targets=targets)
-    with FailureList(args.failures) as failures:
+    with holding_if_writable(args.failures), FailureList(args.failures) as failures:
         return write_predictions(args, lines_of(args, model), made, failures)
 
 
@@ -115,7 +116,7 @@ def in_shards(args, model, stored, videos):
         if not is_mine:
             return 0
         found = printed.printed(shards, len(videos), arguments, free=('engine', 'gpus'))
-        with FailureList(args.failures) as failures:
+        with holding_if_writable(args.failures), FailureList(args.failures) as failures:
             status = write_predictions(args, lines_of(args, model), found, failures)
         shards.remove()
     return status

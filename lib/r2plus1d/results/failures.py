@@ -4,6 +4,7 @@ import csv
 import pathlib
 from typing import IO, Optional, Protocol, Union
 
+from r2plus1d.errors import InputError
 from r2plus1d.results.complete import CSV_FILE, full_disk_named, make_folder_of
 
 
@@ -32,6 +33,9 @@ class FailureList:
     Attributes:
         path: of the file.
         count: records so far.
+
+    Raises:
+        InputError: there is another file, which is not replaced.
     """
 
     HEADER = ('record', 'path', 'video_id', 'reason')
@@ -39,7 +43,7 @@ class FailureList:
     def __init__(self, path: Union[str, pathlib.Path]) -> None:
         self.path, self.count = pathlib.Path(path), 0
         self._file: Optional[IO[str]] = None
-        if self._is_ours():
+        if self._is_there():
             self.path.unlink()
 
     def __enter__(self) -> 'FailureList':
@@ -53,6 +57,7 @@ class FailureList:
     def add(self, sample: FailedRecord) -> None:
         """Write a line of the record, at once."""
         if self._file is None:
+            self._is_there()  # another file may have come meanwhile
             make_folder_of(self.path)
             self._file = self.path.open('w', **CSV_FILE)
             csv.writer(self._file).writerow(self.HEADER)
@@ -65,8 +70,15 @@ class FailureList:
         csv.writer(self._file).writerow([sample.key, sample.path or '', video_id, sample.failure])
         self._file.flush()
 
-    def _is_ours(self):
+    def _is_there(self):
+        """Whether a list is there; InputError if it is another file that has something in it."""
         if not self.path.is_file():
             return False
         with self.path.open(encoding='utf-8', errors='replace') as file:
-            return file.readline().strip() == ','.join(self.HEADER)
+            line, header = file.readline(), ','.join(self.HEADER)
+        if line and line.strip() != header:
+            raise InputError(
+                f'{self.path} is no list of failed records: its first line is not {header}; '
+                'move the file away, or name another place for the list'
+            )
+        return bool(line)
