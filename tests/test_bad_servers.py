@@ -1,12 +1,16 @@
 """Weights that change, go on, stall or come from elsewhere: nothing of that is taken for them."""
 
+import concurrent.futures
 import hashlib
 import itertools
+import time
 import urllib.request
 
 import pytest
 
 from r2plus1d.errors import InputError
+from r2plus1d.results import made_once
+from r2plus1d.results.hold import Hold
 from r2plus1d.weights import download, transfer
 from weight_server import SMALL, fetch, held, names, pickle_of, serving
 
@@ -198,3 +202,57 @@ def test_a_lack_of_memory_does_not_cost_the_download(server, small_weights, tmp_
         with pytest.raises(MemoryError):
             fetch(server, tmp_path)
     assert (tmp_path / 'small.pkl.part').stat().st_size == len(small_weights)
+
+
+# Several processes at once
+
+
+@pytest.mark.parametrize('etag', ['"first"', None])
+def test_processes_that_need_a_file_together_download_it_once(
+    server, small_weights, tmp_path, monkeypatch, etag
+):
+    server.etag, complete = etag, transfer.complete
+
+    def take_long(*arguments, **options):
+        complete(*arguments, **options)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(transfer, 'complete', take_long)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        paths = list(pool.map(lambda _: fetch(server, tmp_path), range(3)))
+    assert {path.read_bytes() for path in paths} == {small_weights}
+    assert server.asked == [None]
+    assert names(tmp_path) == ['small.pkl', 'small.pkl.sha256']
+
+
+def test_a_file_that_is_of_no_use_is_read_once_while_another_process_replaces_it(
+    server, small_weights, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(made_once, 'SECONDS_BETWEEN_LOOKS', 0.01)
+    path = tmp_path / 'small.pkl'
+    path.write_bytes(b'damaged')
+    hold = Hold(path)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(fetch, server, tmp_path)
+        time.sleep(0.2)
+        assert not waiting.done()
+        (tmp_path / 'new').write_bytes(small_weights)
+        (tmp_path / 'new').replace(path)
+        hold.release()
+        assert waiting.result(30) == path
+    assert server.asked == []
+    assert caplog.text.count('downloading anew') == 1
+
+
+def test_what_a_killed_process_left_is_continued(server, small_weights, tmp_path):
+    held(tmp_path, small_weights[:1000])
+    (tmp_path / 'small.pkl.lock').write_text('{}')
+    assert fetch(server, tmp_path).read_bytes() == small_weights
+    assert server.asked == ['bytes=1000-']
+    assert names(tmp_path) == ['small.pkl', 'small.pkl.sha256']
+
+
+def test_what_is_there_needs_no_lock(server, small_weights, tmp_path, monkeypatch):
+    (tmp_path / 'small.pkl').write_bytes(small_weights)
+    monkeypatch.setattr(made_once, 'Hold', None)
+    assert fetch(server, tmp_path).read_bytes() == small_weights

@@ -1,6 +1,8 @@
 """Other publishers' weights: their rows, and downloads whose name tells the checksum."""
 
+import concurrent.futures
 import hashlib
+import time
 
 import pytest
 
@@ -45,6 +47,23 @@ def test_a_file_is_fetched_once(tmp_path, monkeypatch, row):
         path.write_bytes(raw[:-1])  # damaged since
         assert fetch(server, tmp_path, row).read_bytes() == raw
     assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize('etag', ['"first"', None])
+def test_processes_that_need_a_file_together_download_it_once(tmp_path, monkeypatch, row, etag):
+    (row, raw), digest_of = row, copies.sha256_of
+
+    def take_long(path):
+        time.sleep(0.2)
+        return digest_of(path)
+
+    monkeypatch.setattr(copies, 'sha256_of', take_long)
+    with serving(raw, monkeypatch) as server, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        server.etag = etag
+        paths = list(pool.map(lambda _: fetch(server, tmp_path, row), range(3)))
+        assert server.asked == [None]
+    assert {path.read_bytes() for path in paths} == {raw}
+    assert names(tmp_path) == [f'{row.name}.pth']
 
 
 def test_another_file_is_refused(tmp_path, monkeypatch, row):

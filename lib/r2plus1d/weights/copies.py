@@ -9,6 +9,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.copies import COPIES, Copy
 from r2plus1d.results.complete import put_in_place
 from r2plus1d.results.digest import sha256_of
+from r2plus1d.results.made_once import read_or_make, unless_seen
 from r2plus1d.weights import transfer
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ def fetch_copy(
 ) -> pathlib.Path:
     """Return the path of a row's file in `folder`, downloaded unless it is there.
 
+    One process at a time downloads it; others that need it wait.
+
     Args:
         row: of networks.copies.COPIES.
         mirror: another place of the file; {name} in it stands for the row's.
@@ -30,17 +33,23 @@ def fetch_copy(
             arrived of an incomplete file stays beside it, as NAME.pth.part, and the next call
             continues it.
     """
-    folder = pathlib.Path(folder)
-    path, part = folder / f'{row.name}.pth', folder / f'{row.name}.pth.part'
-    if path.exists():
+    path = pathlib.Path(folder) / f'{row.name}.pth'
+    url = mirror.replace('{name}', row.name) if mirror else row.link
+    if not url.startswith(('http://', 'https://')):
+        raise InputError(f'mirror is {mirror}; it begins with http:// or https://')
+
+    def read(path: pathlib.Path) -> Optional[pathlib.Path]:
         found = sha256_of(path)
         if found.startswith(row.digest):
             return path
         log.warning('downloading anew: %s has the sha256 %s', path, found)
-    url = mirror.replace('{name}', row.name) if mirror else row.link
-    if not url.startswith(('http://', 'https://')):
-        raise InputError(f'mirror is {mirror}; it begins with http:// or https://')
-    folder.mkdir(parents=True, exist_ok=True)
+        return None
+
+    return read_or_make(path, unless_seen(path, read), lambda: _download(row, url, path))
+
+
+def _download(row: Copy, url: str, path: pathlib.Path) -> pathlib.Path:
+    part = path.with_name(f'{path.name}.part')
     transfer.complete(url, part, most=MOST_BYTES)
     found = sha256_of(part)
     if not found.startswith(row.digest):

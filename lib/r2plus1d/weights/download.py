@@ -14,6 +14,7 @@ from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.published import KINETICS_LABELS, Published
 from r2plus1d.results.complete import complete_file, put_in_place
+from r2plus1d.results.made_once import read_or_make, unless_seen
 from r2plus1d.weights import transfer
 from r2plus1d.weights.files import WeightFile, read_weights
 from r2plus1d.weights.infer import infer
@@ -80,7 +81,8 @@ def fetch(
 ) -> pathlib.Path:
     """Return the path of a row's weights in `folder`, downloaded unless they are there and load.
 
-    The SHA-256 of the file is kept beside it as NAME.pkl.sha256, and compared from then on.
+    The SHA-256 of the file is kept beside it as NAME.pkl.sha256, and compared from then on. One
+    process at a time downloads it; others that need it wait.
 
     Args:
         row: of networks.published.PUBLISHED.
@@ -98,18 +100,22 @@ def fetch_and_read(
     row: Published, folder: Union[str, pathlib.Path], *, mirror: Optional[str] = None
 ) -> tuple[pathlib.Path, WeightFile]:
     """Return what `fetch` does, and what the file holds, which is read once to see if it loads."""
-    url, folder = url_of(row, mirror), pathlib.Path(folder)
-    path, part = folder / f'{row.name}.pkl', folder / f'{row.name}.pkl.part'
-    seen = folder / f'{row.name}.pkl.sha256'
-    if path.exists():
+    url, path = url_of(row, mirror), pathlib.Path(folder) / f'{row.name}.pkl'
+
+    def read(path: pathlib.Path) -> Optional[WeightFile]:
         try:
             content = _read_weights(path, row)
         except InputError as error:
             log.warning('downloading anew: %s', error)
-        else:
-            _require_as_seen(content, seen, str(path))
-            return path, content
-    folder.mkdir(parents=True, exist_ok=True)
+            return None
+        _require_as_seen(content, path, str(path))
+        return content
+
+    return path, read_or_make(path, unless_seen(path, read), lambda: _download(row, url, path))
+
+
+def _download(row: Published, url: str, path: pathlib.Path) -> WeightFile:
+    part = path.with_name(f'{path.name}.part')
     transfer.complete(url, part, most=_most_bytes(network_of(row)))
     try:
         content = _read_weights(part, row)
@@ -117,9 +123,10 @@ def fetch_and_read(
         fault = 'a web page' if _is_markup(part) else str(error).replace(str(part), 'the file')
         transfer.forget(part)
         raise InputError(f'{url}: not weights of {row.name}: {fault}; {MIRROR_HINT}') from None
-    _require_as_seen(content, seen, url)
+    _require_as_seen(content, path, url)
     transfer.finish(part)
-    return put_in_place(part, path), content
+    put_in_place(part, path)
+    return content
 
 
 def _read_weights(path: pathlib.Path, row: Published) -> WeightFile:
@@ -137,13 +144,13 @@ def _most_bytes(network: Network) -> int:
     return MOST_PER_PARAMETER * count + ROOM
 
 
-def _require_as_seen(content: WeightFile, seen: pathlib.Path, what: str) -> None:
-    """Compare the file's SHA-256 to the one in `seen`, or write it there where there is none.
+def _require_as_seen(content: WeightFile, path: pathlib.Path, what: str) -> None:
+    """Compare the file's SHA-256 to the one beside `path`; write it there if there is none.
 
     Raises:
         InputError: they differ.
     """
-    digest = content.sha256
+    digest, seen = content.sha256, path.with_name(f'{path.name}.sha256')
     known = seen.read_text('latin1').split()[:1] if seen.is_file() else None
     if known is None:
         # Where the folder is another's, there may be no place for it.
