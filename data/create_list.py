@@ -27,8 +27,8 @@ OPTIONS = {
     'videos': (pathlib.Path, flags.REQUIRED, 'folder of the videos'),
     'subset': (flag_types.one_of(*annotations.SUBSETS), 'train', 'of HMDB51 and UCF101'),
     'split': (flag_types.integer(1), 1, 'of HMDB51 and UCF101, 1 to 3'),
-    'output': (pathlib.Path, flags.REQUIRED, 'CSV list to write'),
-    'labels': (pathlib.Path, None, 'text file of class names to write, one a line'),
+    'output': (flag_types.written, flags.REQUIRED, 'CSV list to write'),
+    'labels': (flag_types.written, None, 'text file of class names to write, one a line'),
     'max_missing': (flag_types.integer(0), 0, 'exit status 3 if more videos are missing'),
     'on_error': (
         flag_types.one_of('continue', 'fail'),

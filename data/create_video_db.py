@@ -31,7 +31,7 @@ RECORDS_BETWEEN_LINES = 1000
 
 OPTIONS = {
     'list_file': (pathlib.Path, flags.REQUIRED, 'CSV list of org_video,label and more'),
-    'output_file': (pathlib.Path, flags.REQUIRED, 'folder of the database to be made'),
+    'output_file': (flag_types.written, flags.REQUIRED, 'folder of the database to be made'),
     'use_list': (flag_types.bit, False, '1: store the paths of the videos, not the videos'),
     'use_video_id': (flag_types.bit, False, '1: store the column video_id'),
     'use_start_frame': (flag_types.bit, False, '1: store the column start_frm; needs --use_list=1'),

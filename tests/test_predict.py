@@ -153,7 +153,7 @@ def test_a_path_of_a_list_that_is_not_there_costs_one_record(predict, folder, tm
         (['gone.mp4'], 1, 'gone.mp4 does not exist'),
         (['v.mp4', '--labels=hmdb51'], 1, 'hmdb51 names 51 classes; num_labels is 8'),
         (['v.mp4', '--annotate=a.gif/b'], 1, 'a.gif is a file, and no folder for v.mp4'),
-        (['v.mp4', '--annotate=v.mp4'], 1, 'annotate is v.mp4, the video itself'),
+        (['v.mp4', '--annotate=v.mp4'], 1, 'annotate is v.mp4, which videos names'),
         (['v.mp4', 'w.mp4', '--annotate=a.mp4'], 1, 'there are 2 videos: name a folder'),
         (['v.mp4', '--failures=.'], 1, '. is a folder; name a file'),
     ],

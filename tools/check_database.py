@@ -36,7 +36,7 @@ OPTIONS = {
     'test_data': (pathlib.Path, None, 'LMDB of videos or of their paths'),
     'list_file': (pathlib.Path, None, 'or a CSV list of org_video,label and more'),
     'videos': (flag_types.paths, None, 'or files, folders, .txt lists of paths'),
-    'output': (pathlib.Path, pathlib.Path('check.csv'), 'CSV of the records that would fail'),
+    'output': (flag_types.written, pathlib.Path('check.csv'), 'CSV of the records that would fail'),
     'decode': (
         flag_types.one_of('first', 'all'),
         'first',

@@ -31,8 +31,8 @@ COMPARISON = {
         'two CSVs that --output of test_net.py or dense_prediction_*.py made; the earlier first',
     ),
     'labels': (pathlib.Path, None, f'{flags.LABELS}; for numbers in a CSV'),
-    'output': (pathlib.Path, None, 'CSV of the videos that only one of them has right'),
-    'report': (pathlib.Path, None, 'HTML page of the comparison, in one file'),
+    'output': (flag_types.written, None, 'CSV of the videos that only one of them has right'),
+    'report': (flag_types.written, None, 'HTML page of the comparison, in one file'),
 }
 
 

@@ -25,7 +25,7 @@ OPTIONS = {
         'weights: .pkl, .mdl, .pth, .safetensors, .onnx, a folder, or a published name',
     ),
     'save_model_path': (
-        pathlib.Path,
+        flag_types.written,
         flags.REQUIRED,
         'what to write, by its ending: .pkl, .mdl, .pth, .safetensors, .onnx; none: a folder',
     ),

@@ -35,7 +35,7 @@ AGGREGATION = {
     ),
     'output_clip_accuracy': (flag_types.bit, True, '0: leave the clip accuracy out'),
     'max_clip': (flag_types.integer(0), 0, 'clips of a video in its sum, the first met; 0: all'),
-    'output': (pathlib.Path, None, 'CSV of predictions, one row a video'),
+    'output': (flag_types.written, None, 'CSV of predictions, one row a video'),
     'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
     'labels': (pathlib.Path, None, f'{flags.LABELS}; for the output and the report'),
 }

@@ -41,8 +41,8 @@ FUSION = {
     'input_dir2': (pathlib.Path, flags.REQUIRED, 'folder of feature files of the other'),
     'file_count': (flag_types.integer(1), 10, 'files of each: names end in _1.pkl to _N.pkl'),
     'alpha': (flag_types.alphas, '0.5', 'weight of the first; several between commas, or sweep'),
-    'plot': (pathlib.Path, None, 'PNG of the accuracies over several alphas'),
-    'output': (pathlib.Path, None, 'CSV of predictions, one row a video, of the best alpha'),
+    'plot': (flag_types.written, None, 'PNG of the accuracies over several alphas'),
+    'output': (flag_types.written, None, 'CSV of predictions, one row a video, of the best alpha'),
     'top_k': (flag_types.integer(1), 5, 'classes of a video in the output'),
     'labels': (pathlib.Path, None, f'{flags.LABELS}; for the output and the report'),
 }

@@ -33,7 +33,7 @@ PROGRAM = 'extract_features'
 EXTRACTION = {
     'features': (str, 'final_avg', 'blobs between commas, also label, video_id, start_frame, data'),
     'output_path': (
-        pathlib.Path,
+        flag_types.written,
         None,
         'features.pickle beside test_data, or here with videos, when left out',
     ),

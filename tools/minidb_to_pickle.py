@@ -18,7 +18,7 @@ from r2plus1d.weights.files import halved, read_weights, save_pickle, without_so
 
 OPTIONS = {
     'load_model_path': (pathlib.Path, flags.REQUIRED, 'model that training saved'),
-    'save_model_path': (pathlib.Path, flags.REQUIRED, 'pickle to write'),
+    'save_model_path': (flag_types.written, flags.REQUIRED, 'pickle to write'),
     'db_type': (flag_types.one_of('minidb'), 'minidb', 'kind of model file'),
     'half': (flag_types.bit, False, '1: store floats in 16 bits, half the size'),
 }

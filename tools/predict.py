@@ -58,14 +58,22 @@ PREDICTION = {
     'labels': (pathlib.Path, None, f'{flags.LABELS}; those of the weights if left out'),
     'format': (flag_types.one_of(*FORMATS), 'table', 'of the output; a line of JSON or CSV each'),
     'annotate': (
-        pathlib.Path,
+        flag_types.written,
         None,
         'write the videos with their classes; a file for one (.mp4, .mkv, .mov), a folder for all',
     ),
     'heatmap': (flag_types.bit, False, '1: colour where the evidence for the best class is'),
     'overwrite': (flag_types.bit, False, '1: replace annotated videos that are there'),
-    'output': (pathlib.Path, None, 'file that gets what is printed otherwise; shards need it'),
-    'failures': (pathlib.Path, pathlib.Path('failures.csv'), 'CSV of videos and clips that failed'),
+    'output': (
+        flag_types.written,
+        None,
+        'file that gets what is printed otherwise; shards need it',
+    ),
+    'failures': (
+        flag_types.written,
+        pathlib.Path('failures.csv'),
+        'CSV of videos and clips that failed',
+    ),
     'max_failures': (flag_types.integer(0), 0, 'exit status 3 if more fail'),
 }
 OF_DATABASES = (

@@ -9,7 +9,6 @@ import _start  # noqa: F401
 
 # isort: split
 
-import pathlib
 
 from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
@@ -18,7 +17,7 @@ from r2plus1d.weights.card import of_network
 from r2plus1d.weights.files import save_pickle
 
 OUTPUT = {
-    'save_model_path': (pathlib.Path, flags.REQUIRED, 'pickle to write'),
+    'save_model_path': (flag_types.written, flags.REQUIRED, 'pickle to write'),
     'seed': (flag_types.integer(0, flag_types.LARGEST_SEED), 0, 'of the random numbers'),
 }
 

@@ -25,12 +25,16 @@ log = logging.getLogger(__name__)
 
 OUTPUT = {
     'output': (
-        pathlib.Path,
+        flag_types.written,
         None,
         'npz with data (or rgb_u8), label, video_id, key, start; probabilities with weights',
     ),
     'raw': (flag_types.bit, False, '1: rgb_u8, the pixels before normalization, instead of data'),
-    'sheet': (pathlib.Path, None, 'PNG with a row for each clip, under its label and prediction'),
+    'sheet': (
+        flag_types.written,
+        None,
+        'PNG with a row for each clip, under its label and prediction',
+    ),
     'labels': (
         pathlib.Path,
         None,

@@ -46,7 +46,7 @@ SCORING = {
         False,
         '1: print the accuracy of each class too, and which classes are taken for which',
     ),
-    'output': (pathlib.Path, None, 'CSV of predictions, one row for each video'),
+    'output': (flag_types.written, None, 'CSV of predictions, one row for each video'),
     'overwrite': (
         flag_types.bit,
         False,
@@ -58,7 +58,7 @@ SCORING = {
         f'{flags.LABELS}; for the output and the report; those of the weights if left out',
     ),
     'failures': (
-        pathlib.Path,
+        flag_types.written,
         None,
         'CSV of failed records; failures.csv beside --output if left out',
     ),

@@ -69,7 +69,7 @@ TRAINING = {
         False,
         '1: list the time of every operator at the end, on stderr',
     ),
-    'plot': (pathlib.Path, None, 'PNG of loss, accuracy and learning rate'),
+    'plot': (flag_types.written, None, 'PNG of loss, accuracy and learning rate'),
 }
 TRAINER = {
     'trainer': (

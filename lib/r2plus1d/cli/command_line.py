@@ -7,10 +7,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from r2plus1d.cli.flag_types import bit, gpus, integers, paths, shard
+from r2plus1d.cli.flag_types import bit, gpus, integers, paths, shard, written
 from r2plus1d.cli.flags import REQUIRED, Option
 from r2plus1d.cli.help import Row, split_description
 from r2plus1d.cli.main import Parser, before_the_rest
+from r2plus1d.cli.places import require_apart
 from r2plus1d.cli.refusals import Given, refuse_unread
 
 
@@ -36,8 +37,9 @@ def parse(
         those that were on the command line (refusals.Given).
 
     Raises:
-        InputError: a flag that was given does nothing. What a weight file may decide is known
-            only later: a tool that reads one calls refusals.refuse_unread once more.
+        InputError: an output is an input; a flag that was given does nothing. What a weight file
+            may decide is known only later: a tool that reads one calls refusals.refuse_unread once
+            more.
     """
     parser = Parser(description)
     options = {
@@ -55,6 +57,7 @@ def parse(
     changed = {name for name in names if not _is_default(getattr(args, name), options[name])}
     args.given = Given(names, changed=changed, tool=_tool(description))
     refuse_unread(args, weights_are_read=getattr(args, 'load_model_path', None) is None)
+    require_apart(options, vars(args))
     return args
 
 
@@ -128,6 +131,7 @@ def _metavar(kind):
         gpus: 'N,N',
         shard: 'I/N',
         pathlib.Path: 'PATH',
+        written: 'PATH',
         paths: 'PATH',
         str: 'TEXT',
     }

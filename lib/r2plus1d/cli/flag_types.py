@@ -115,6 +115,17 @@ def gpus(text: str) -> 'list[int] | list[str]':
 
 def paths(text: str) -> pathlib.Path:
     """An argparse type: a path; the option takes several, with spaces between them."""
+    return _path(text)
+
+
+def written(text: str) -> pathlib.Path:
+    """An argparse type: a path at which the tool writes."""
+    return _path(text)
+
+
+def _path(text):
+    if not text:  # as of a shell variable that is not set; Path('') is the current folder
+        raise argparse.ArgumentTypeError('an empty text is no path')
     return pathlib.Path(text)
 
 

@@ -26,6 +26,7 @@ from r2plus1d.cli.flag_types import (
     one_of,
     shard,
     word,
+    written,
 )
 from r2plus1d.networks.network import BN_EPSILON
 from r2plus1d.networks.zoo import ARCHITECTURES, BLOCKS, C3D
@@ -136,7 +137,7 @@ ONNX = {
         '(fc7 for c3d) when left out',
     ),
     'labels': (pathlib.Path, None, f'{LABELS}; kept in the file'),
-    'output': (pathlib.Path, None, 'file to write; beside load_model_path when left out'),
+    'output': (written, None, 'file to write; beside load_model_path when left out'),
     'overwrite': (bit, False, '1: replace what is there'),
 }
 

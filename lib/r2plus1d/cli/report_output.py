@@ -26,7 +26,7 @@ from r2plus1d.video.budget import DEFAULT_BUDGET, Budget
 SUFFIX = '.html'
 REPORT = {
     'report': (
-        pathlib.Path,
+        flag_types.written,
         None,
         'HTML page of the results, in one file: accuracies, classes, confusions, mistakes',
     ),
