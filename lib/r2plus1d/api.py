@@ -7,16 +7,17 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Optional, Union
 
 from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.datasets.database import DATA_FILE
 from r2plus1d.datasets.video_files import FoundVideos, find_videos
 from r2plus1d.devices import Devices
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer, require_one_of
 from r2plus1d.evaluation.evaluate import EvaluationSettings, Result
 from r2plus1d.evaluation.evaluate import evaluate as evaluate_source
+from r2plus1d.evaluation.metrics import AGGREGATIONS
 from r2plus1d.evaluation.video_classes import Prediction, PredictionSettings, predict_videos
 from r2plus1d.features import job as jobs
 from r2plus1d.features.extract import ExtractionSettings
@@ -25,10 +26,11 @@ from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.pictures.activation_maps import ActivationMaps
-from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.class_names import read_class_names, require_plain
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
+from r2plus1d.sources.stride import stride_of
 from r2plus1d.sources.whole_videos import WholeVideos
 from r2plus1d.video.clip_settings import ClipSettings
 
@@ -67,9 +69,21 @@ def load(
     count = model.network.num_labels
     if isinstance(class_names, (str, os.PathLike)):
         return dataclasses.replace(model, class_names=read_class_names(class_names, count))
-    if len(class_names) != count:
-        raise InputError(f'class_names has {len(class_names)} names; num_labels is {count}')
-    return dataclasses.replace(model, class_names=tuple(class_names))
+    names = _names(class_names)
+    if len(names) != count:
+        raise InputError(f'class_names has {len(names)} names; num_labels is {count}')
+    return dataclasses.replace(model, class_names=names)
+
+
+def _names(class_names: Any) -> tuple[str, ...]:
+    """Return the names of classes in their order, which a set or a dict does not give."""
+    has_order = isinstance(class_names, Iterable) and not isinstance(class_names, (Set, Mapping))
+    names = tuple(class_names) if has_order else (None,)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError('class_names is no list of texts, and no file of them')
+    for name in names:
+        require_plain(name)
+    return names
 
 
 def published() -> tuple[Published, ...]:
@@ -92,7 +106,7 @@ def stream_predictions(
     videos: Union[AnyPath, Sequence[AnyPath]],
     *,
     clips: Union[int, str] = UNIFORM_CLIPS,
-    stride: Optional[Stride] = None,
+    stride: Union[Stride, int, str, None] = None,
     top_k: int = 5,
     aggregation: str = 'mean',
     maps: bool = False,
@@ -120,20 +134,26 @@ def stream_predictions(
         InputError: no such video, a setting that is unknown or that the engine does not have, maps
             of a network that has none.
     """
+    _require_devices(devices, decode_threads)
+    require_integer('batch_size', batch_size, 1)
+    require_one_of('aggregation', aggregation, AGGREGATIONS)
     is_dense = clips == DENSE
     if isinstance(clips, str) and not is_dense:
         raise InputError(f'clips is {clips}; a number, or {DENSE}')
-    if stride and not is_dense:
+    if stride is not None and not is_dense:
         raise InputError(f'stride is for clips={DENSE}; {clips} clips are spread over the video')
+    if is_dense and 'decode_type' in settings:
+        raise InputError(f'decode_type is not for clips={DENSE}, which says which clips')
     how = {'decode_type': 'frame', 'clips': 1} if is_dense else {'clips': clips}
     of_clips, engine_settings = _split(model, {**settings, **how})
     batch = batch_size * len(devices.ids) * (UNIFORM_CLIPS if is_dense else 1)
     mapper = ActivationMaps(model.network, model.onnx or model.parameters) if maps else None
     chosen = PredictionSettings(batch, top_k, aggregation, model.class_names, mapper)
     paths = _found(videos)
+    step = Stride(of_clips.required) if stride is None else stride_of(stride)
     ahead: dict[str, Any] = {'threads': decode_threads, 'ahead': batch}
     source: Union[VideoFiles, WholeVideos] = (
-        VideoFiles(paths, of_clips, stride or Stride(of_clips.required), **ahead)
+        VideoFiles(paths, of_clips, step, **ahead)
         if is_dense
         else WholeVideos(paths, of_clips, **ahead)
     )
@@ -166,6 +186,7 @@ def evaluate(
     Raises:
         InputError: not a database, a setting that is unknown.
     """
+    _require_devices(devices, decode_threads)
     own = {field.name for field in dataclasses.fields(EvaluationSettings)} - {'batch_size'}
     chosen = {name: settings.pop(name) for name in own & set(settings)}
     chosen = {
@@ -188,7 +209,7 @@ def extract(
     output: AnyPath,
     *,
     features: Union[str, Iterable[str]] = 'final_avg',
-    stride: Optional[Stride] = None,
+    stride: Union[Stride, int, str, None] = None,
     use_local_file: bool = False,
     overwrite: bool = False,
     batch_size: int = 32,
@@ -218,6 +239,8 @@ def extract(
     is_database = isinstance(source, (str, os.PathLike)) and (places[0] / DATA_FILE).exists()
     settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
     clips, engine_settings = _split(model, settings)
+    _require_devices(devices, decode_threads)
+    step = None if stride is None else stride_of(stride)
     names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
     target = pathlib.Path(output)
     sizes = ExtractionSettings(batch_size * len(devices.ids), threads=decode_threads)
@@ -230,15 +253,21 @@ def extract(
     with (
         _opened(model, engine_settings, devices, jobs.network_blobs(names)) as engine,
         jobs.open_source(
-            where, clips, needs, features=names, stride=stride, limit=limit, threads=decode_threads
+            where, clips, needs, features=names, stride=step, limit=limit, threads=decode_threads
         ) as clips_of,
     ):
-        options = {**model.card, **_plain(settings), 'stride': stride and str(stride)}
+        options = {**model.card, **_plain(settings), 'stride': step and str(step)}
         options['limit'] = limit
         arguments = jobs.arguments_of(job, clips_of, engine, options)
         if engine:
             arguments.update(engine=engine.name, weights=model.fingerprint)
         return jobs.extract_features(job, clips_of, engine, arguments).totals
+
+
+def _require_devices(devices: Devices, decode_threads: int) -> None:
+    if not isinstance(devices, Devices):
+        raise InputError(f'devices is {devices!r}; r2plus1d.Devices() is the CPU')
+    require_integer('decode_threads', decode_threads, 1)
 
 
 def _split(model: Model, settings: dict[str, Any]) -> tuple[ClipSettings, EngineSettings]:
@@ -296,4 +325,7 @@ def _several(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
+    """Settings as an output keeps them, by the names of the tools' flags."""
+    kept = {'engine_threads' if n == 'threads' else n: v for n, v in settings.items()}
+    kept.pop('budget', None)  # it decides about no number
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_one_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +19,11 @@ class Devices:
     kind: str = 'cpu'
     ids: tuple[int, ...] = (0,)
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_one_of('kind of devices', self.kind, ('cpu', 'gpu'))
+        if not isinstance(self.ids, tuple) or not self.ids:
+            raise InputError(f'ids of devices are {self.ids!r}; a tuple such as (0,) is right')
 
     def __str__(self) -> str:
         if self.kind == 'cpu':

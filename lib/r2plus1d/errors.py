@@ -1,7 +1,9 @@
 """What a user did, a record holds or a backend met that cannot work: shown as one line."""
 
+import operator
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Categories of Unicode that do something instead of showing something, without the invisible
 # joiners of some scripts; and the characters that turn the direction of writing.
@@ -29,6 +31,23 @@ def _shown(c: str) -> str:
 
 class InputError(ValueError):
     """A flag or file that cannot be used; the message names it and says what would be right."""
+
+
+def require_integer(name: str, value: object, least: int) -> None:
+    """Raise InputError unless a setting is an integer, perhaps numpy's, of at least `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type] # whatever it is, that is asked
+    except TypeError:
+        raise InputError(f'{name} is {value!r}; an integer is right') from None
+    if number < least:
+        raise InputError(f'{name} is {number}; at least {least}')
+
+
+def require_one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Raise InputError unless a setting is one of the known words."""
+    words = list(known)
+    if value not in words:
+        raise InputError(f'{name} is {value}; known: {", ".join(words)}')
 
 
 class BackendError(RuntimeError):

@@ -8,6 +8,7 @@ from typing import Optional, Protocol
 import numpy as np
 
 from r2plus1d.devices import Shard
+from r2plus1d.errors import require_integer
 from r2plus1d.networks.network import Network
 from r2plus1d.weights.onnx_model import Source
 
@@ -32,6 +33,9 @@ class EngineSettings:
     cache: Optional[pathlib.Path] = None
     use_cudnn: bool = True
     deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        require_integer('threads', self.threads, 0)
 
 
 class Engine(Protocol):

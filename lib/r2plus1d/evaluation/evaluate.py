@@ -8,9 +8,15 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Protocol, Union
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer, require_one_of
 from r2plus1d.evaluation.journal import Scored
-from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, VideoScore, score_video
+from r2plus1d.evaluation.metrics import (
+    AGGREGATIONS,
+    Accuracy,
+    MeanAveragePrecision,
+    VideoScore,
+    score_video,
+)
 from r2plus1d.inference.prediction import predict_batches
 from r2plus1d.results.complete import complete_csv, require_place
 from r2plus1d.results.failures import FailureList
@@ -37,7 +43,7 @@ class EvaluationSettings:
         display_iter: batches between two lines of progress in a log.
 
     Raises:
-        InputError: a path at which no file can be made.
+        InputError: a path at which no file can be made, or a value that cannot be.
     """
 
     batch_size: int = 6
@@ -50,6 +56,9 @@ class EvaluationSettings:
     display_iter: int = 10
 
     def __post_init__(self) -> None:
+        for name in ('batch_size', 'top_k', 'display_iter'):
+            require_integer(name, getattr(self, name), 1)
+        require_one_of('aggregation', self.aggregation, AGGREGATIONS)
         for path in filter(None, (self.output, self.failures)):
             require_place(path)
         if self.output == self.failures:
@@ -110,6 +119,11 @@ def evaluate(
             what is being decoded has ended, which may take long or fail. An OSError of it is
             raised once the output is complete.
     """
+    names = settings.class_names
+    if names is not None and len(names) != reader.needs.num_labels:
+        raise InputError(
+            f'class_names has {len(names)} names; num_labels is {reader.needs.num_labels}'
+        )
     is_multi_label = reader.needs.multi_label
     score = MeanAveragePrecision() if is_multi_label else Accuracy(settings.top_k)
     result, unreported = Result(len(reader), score), None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.per_video import VideoFolder
 from r2plus1d.features.store import Entry, Store
@@ -75,6 +75,10 @@ class ExtractionSettings:
     threads: int = 4
     sanity_check: bool = False
     display_iter: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ('batch_size', 'threads', 'display_iter'):
+            require_integer(name, getattr(self, name), 1)
 
 
 def extract(

@@ -5,7 +5,7 @@ from typing import Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.results.given_file import AnyPath, read_lines
-from r2plus1d.results.known_classes import is_known, known_names
+from r2plus1d.results.known_classes import COUNTS, is_known, known_names
 
 # Control characters, which do things to a terminal; halves of surrogate pairs, which are not
 # Unicode; separators of lines and paragraphs.
@@ -29,7 +29,10 @@ def read_class_names(
         return None
     if is_known(path):
         return _counted(path, known_names(str(path)), num_labels)
-    names = read_lines(path)
+    try:
+        names = read_lines(path)
+    except FileNotFoundError:
+        raise InputError(f'labels is {path}, no file and none of {", ".join(COUNTS)}') from None
     while names and not names[-1].strip():
         names.pop()
     for number, name in enumerate(names, 1):

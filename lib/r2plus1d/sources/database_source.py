@@ -10,7 +10,7 @@ from typing import Any, Optional
 import numpy as np
 
 from r2plus1d.datasets.database import DATA_FILE, Database, check_kind
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer
 from r2plus1d.sources.grouped import (
     NO_START,
     Scan,
@@ -64,6 +64,8 @@ class DatabaseSource:
     ) -> None:
         if threads < 1:
             raise InputError(f'num_decode_threads is {threads}; at least 1')
+        if limit is not None:
+            require_integer('limit', limit, 1)
         self.settings, self.needs = settings, needs
         self._threads, self._ahead, self._is_spread = threads, ahead, spread is not None
         self._kept = kept

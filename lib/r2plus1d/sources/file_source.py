@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Optional
 
 from r2plus1d.datasets.dense_list import clip_starts, warn_of_more
-from r2plus1d.errors import RecordError
+from r2plus1d.errors import RecordError, require_integer
 from r2plus1d.sources.file_state import describe_state, look_at, require_unchanged
 from r2plus1d.sources.grouped import grouped_samples
 from r2plus1d.sources.kept import kept_listing
@@ -56,6 +56,8 @@ class VideoFiles:
         self.settings, self.needs = settings, RecordNeeds(num_labels=None)
         self._threads, self._ahead = threads, ahead
         check_stride(stride)
+        if limit is not None:
+            require_integer('limit', limit, 1)
         self._records, self._states = [], []
         seen = self._look(paths, stride, kept)
         for number, (path, (state, clips)) in enumerate(zip(paths, seen)):

@@ -1,12 +1,13 @@
 """From one clip of a video file to the next: a number of frames, or seconds by timestamps."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from r2plus1d.datasets.dense_list import clip_starts
-from r2plus1d.errors import InputError, RecordError
+from r2plus1d.errors import InputError, RecordError, require_integer
 
 
 class Stride(NamedTuple):
@@ -14,6 +15,24 @@ class Stride(NamedTuple):
 
     frames: int = 1
     seconds: Optional[float] = None
+
+
+def stride_of(value: Union[Stride, int, str]) -> Stride:
+    """Return a Stride of frames, such as 8, or of seconds, such as '0.5s'.
+
+    Raises:
+        InputError: neither of them.
+    """
+    if isinstance(value, Stride):
+        return value
+    with contextlib.suppress(ValueError):
+        if isinstance(value, str):
+            is_time = value.endswith('s')
+            return Stride(seconds=float(value[:-1])) if is_time else Stride(int(value))
+    if isinstance(value, str):
+        raise InputError(f'stride is {value!r}; frames, such as 8, or seconds, such as 0.5s')
+    require_integer('stride', value, 1)
+    return Stride(int(value))
 
 
 def check_stride(stride: Stride) -> None:

@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer, require_one_of
 from r2plus1d.networks.input import Input
 from r2plus1d.video import sampling
 from r2plus1d.video.budget import DEFAULT_BUDGET, Budget
 
+DECODE_TYPES = ('random', 'uniform', 'start', 'frame')
 MOST_BYTES = 2**31  # of the clips of one video; 10 clips of 32 frames in 3 crops have 36 MB
 
 
@@ -27,7 +28,8 @@ class ClipSettings(Input):
         use_truncated: take clips of what a file that was cut short still has; otherwise it fails.
 
     Raises:
-        InputError: settings that exclude each other, or clips of more than 2 GiB.
+        InputError: a value that cannot be, settings that exclude each other, or clips of more than
+            2 GiB.
     """
 
     decode_type: str = 'uniform'
@@ -42,6 +44,9 @@ class ClipSettings(Input):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_one_of('decode_type', self.decode_type, DECODE_TYPES)
+        require_integer('clips', self.clips, 1)
+        require_integer('crops', self.crops, 1)
         size = self.rows * self.length * self.channels * self.crop_size**2
         size *= 4 if self.flow else 1  # bytes of a number: float32, or uint8
         if size > MOST_BYTES:
