@@ -121,7 +121,8 @@ def test_features_of_other_weights_or_records_are_not_taken_for_these(make_video
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        ({'colour': 1}, 'colour is no setting here; known: budget, cache, clip_starts'),
+        ({'colour': 1}, 'colour is no setting here; known: aggregation, batch_size, budget, cache'),
+        ({'top': 1}, 'top is no setting here; did you mean top_k.; known: aggregation'),
         ({'decode_type': 'start', 'clips': 1}, 'files have no start frames'),
         ({'precision': 'int8'}, 'precision is int8'),
         ({'engine': 'tensorflow'}, 'tensorflow'),

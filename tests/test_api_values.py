@@ -66,6 +66,12 @@ def test_a_value_that_cannot_be_is_one_line(calls, tmp_path, name, given, messag
     assert not (tmp_path / 'f.pkl').exists()
 
 
+@pytest.mark.parametrize('videos', ['', [], ['']])
+def test_no_path_is_not_the_current_folder(videos):
+    with pytest.raises(InputError, match='no path is given'):
+        r2plus1d.predict(MODEL, videos)
+
+
 def test_a_stride_is_what_the_tools_take(calls):
     assert stride_of(8) == stride_of('8') == Stride(8)
     assert stride_of('0.5s') == Stride(seconds=0.5)

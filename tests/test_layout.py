@@ -22,7 +22,7 @@ FLOORS = (
     ('inference',),
     ('features',),
     ('evaluation',),
-    ('training', 'pictures'),
+    ('training', 'pictures', 'keywords'),
     ('cli', 'api'),
     ('cluster',),
 )

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional, Union
 
 from r2plus1d.backends.choose import EngineSettings, open_engine
@@ -22,24 +22,27 @@ from r2plus1d.evaluation.video_classes import Prediction, PredictionSettings, pr
 from r2plus1d.features import job as jobs
 from r2plus1d.features.extract import ExtractionSettings
 from r2plus1d.features.publish import FeatureOutput, Totals
+from r2plus1d.keywords import (
+    UNIFORM_CLIPS,
+    kept_settings,
+    names_of_classes,
+    paths_of,
+    require_devices,
+    split_settings,
+    words_of,
+)
 from r2plus1d.model import Model
-from r2plus1d.networks.input import Input
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.pictures.activation_maps import ActivationMaps
-from r2plus1d.results.class_names import read_class_names, require_plain
+from r2plus1d.results.class_names import read_class_names
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.sources.stride import stride_of
 from r2plus1d.sources.whole_videos import WholeVideos
-from r2plus1d.video.clip_settings import ClipSettings
 
 AnyPath = Union[str, 'os.PathLike[str]']
 
-ENGINE_FIELDS = {field.name for field in dataclasses.fields(EngineSettings)}
-INPUT_FIELDS = {field.name for field in dataclasses.fields(Input)}
-CLIP_FIELDS = {field.name for field in dataclasses.fields(ClipSettings)} - INPUT_FIELDS
-UNIFORM_CLIPS = 10  # of a video, as the tools take
 DENSE = 'dense'
 
 
@@ -69,21 +72,10 @@ def load(
     count = model.network.num_labels
     if isinstance(class_names, (str, os.PathLike)):
         return dataclasses.replace(model, class_names=read_class_names(class_names, count))
-    names = _names(class_names)
+    names = names_of_classes(class_names)
     if len(names) != count:
         raise InputError(f'class_names has {len(names)} names; num_labels is {count}')
     return dataclasses.replace(model, class_names=names)
-
-
-def _names(class_names: Any) -> tuple[str, ...]:
-    """Return the names of classes in their order, which a set or a dict does not give."""
-    has_order = isinstance(class_names, Iterable) and not isinstance(class_names, (Set, Mapping))
-    names = tuple(class_names) if has_order else (None,)
-    if not all(isinstance(name, str) for name in names):
-        raise InputError('class_names is no list of texts, and no file of them')
-    for name in names:
-        require_plain(name)
-    return names
 
 
 def published() -> tuple[Published, ...]:
@@ -134,7 +126,7 @@ def stream_predictions(
         InputError: no such video, a setting that is unknown or that the engine does not have, maps
             of a network that has none.
     """
-    _require_devices(devices, decode_threads)
+    require_devices(devices, decode_threads)
     require_integer('batch_size', batch_size, 1)
     require_one_of('aggregation', aggregation, AGGREGATIONS)
     is_dense = clips == DENSE
@@ -145,7 +137,9 @@ def stream_predictions(
     if is_dense and 'decode_type' in settings:
         raise InputError(f'decode_type is not for clips={DENSE}, which says which clips')
     how = {'decode_type': 'frame', 'clips': 1} if is_dense else {'clips': clips}
-    of_clips, engine_settings = _split(model, {**settings, **how})
+    of_clips, engine_settings = split_settings(
+        model, {**settings, **how}, words_of(stream_predictions)
+    )
     batch = batch_size * len(devices.ids) * (UNIFORM_CLIPS if is_dense else 1)
     mapper = ActivationMaps(model.network, model.onnx or model.parameters) if maps else None
     chosen = PredictionSettings(batch, top_k, aggregation, model.class_names, mapper)
@@ -186,14 +180,15 @@ def evaluate(
     Raises:
         InputError: not a database, a setting that is unknown.
     """
-    _require_devices(devices, decode_threads)
-    own = {field.name for field in dataclasses.fields(EvaluationSettings)} - {'batch_size'}
+    require_devices(devices, decode_threads)
+    words = words_of(evaluate)
+    own = {field.name for field in dataclasses.fields(EvaluationSettings)} - words
     chosen = {name: settings.pop(name) for name in own & set(settings)}
     chosen = {
         k: pathlib.Path(v) if k in ('output', 'failures') and v else v for k, v in chosen.items()
     }
     chosen.setdefault('class_names', model.class_names)
-    clips, engine_settings = _split(model, settings)
+    clips, engine_settings = split_settings(model, settings, words | own)
     batch = batch_size * len(devices.ids)
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
     reader = DatabaseSource(
@@ -235,11 +230,11 @@ def extract(
     Raises:
         InputError: no such source, blob or setting; an output that was made otherwise.
     """
-    places = _several(source)
+    places = paths_of(source)
     is_database = isinstance(source, (str, os.PathLike)) and (places[0] / DATA_FILE).exists()
     settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
-    clips, engine_settings = _split(model, settings)
-    _require_devices(devices, decode_threads)
+    clips, engine_settings = split_settings(model, settings, words_of(extract))
+    require_devices(devices, decode_threads)
     step = None if stride is None else stride_of(stride)
     names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
     target = pathlib.Path(output)
@@ -256,31 +251,12 @@ def extract(
             where, clips, needs, features=names, stride=step, limit=limit, threads=decode_threads
         ) as clips_of,
     ):
-        options = {**model.card, **_plain(settings), 'stride': step and str(step)}
+        options = {**model.card, **kept_settings(settings), 'stride': step and str(step)}
         options['limit'] = limit
         arguments = jobs.arguments_of(job, clips_of, engine, options)
         if engine:
             arguments.update(engine=engine.name, weights=model.fingerprint)
         return jobs.extract_features(job, clips_of, engine, arguments).totals
-
-
-def _require_devices(devices: Devices, decode_threads: int) -> None:
-    if not isinstance(devices, Devices):
-        raise InputError(f'devices is {devices!r}; r2plus1d.Devices() is the CPU')
-    require_integer('decode_threads', decode_threads, 1)
-
-
-def _split(model: Model, settings: dict[str, Any]) -> tuple[ClipSettings, EngineSettings]:
-    """ClipSettings and EngineSettings of keyword arguments; InputError for one that is neither."""
-    unknown = sorted(set(settings) - CLIP_FIELDS - ENGINE_FIELDS)
-    if unknown:
-        known = ', '.join(sorted(CLIP_FIELDS | ENGINE_FIELDS))
-        raise InputError(f'{unknown[0]} is no setting here; known: {known}')
-    of_clips = {'clips': UNIFORM_CLIPS, **{n: settings[n] for n in CLIP_FIELDS & set(settings)}}
-    of_engine = {name: settings[name] for name in ENGINE_FIELDS & set(settings)}
-    if model.onnx is not None and model.onnx.is_int8:
-        of_engine.setdefault('precision', 'int8')
-    return ClipSettings(**vars(model.input), **of_clips), EngineSettings(**of_engine)
 
 
 @contextlib.contextmanager
@@ -315,17 +291,4 @@ def _predicted(
 
 
 def _found(videos: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
-    return videos if isinstance(videos, FoundVideos) else find_videos(_several(videos))
-
-
-def _several(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
-    if isinstance(places, (str, os.PathLike)):
-        places = [places]
-    return [pathlib.Path(place) for place in places]
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as an output keeps them, by the names of the tools' flags."""
-    kept = {'engine_threads' if n == 'threads' else n: v for n, v in settings.items()}
-    kept.pop('budget', None)  # it decides about no number
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
+    return videos if isinstance(videos, FoundVideos) else find_videos(paths_of(videos))
