@@ -38,6 +38,7 @@ CLIPS = [
     ({'decode_threads': 0}, 'decode_threads is 0; at least 1'),
     ({'batch_size': 0}, 'batch_size is 0; at least 1'),
     ({'devices': 'cpu'}, "devices is 'cpu'; r2plus1d.Devices"),
+    ({'budget': 9}, 'budget is 9; a video.budget.Budget is right'),
 ]
 LIMITS = [({'limit': 0}, 'limit is 0; at least 1'), ({'limit': -1}, 'limit is -1; at least 1')]
 CASES = [
@@ -72,6 +73,12 @@ def test_no_path_is_not_the_current_folder(videos):
         r2plus1d.predict(MODEL, videos)
 
 
+@pytest.mark.parametrize('videos', [None, [3]])
+def test_what_is_no_path(videos):
+    with pytest.raises(InputError, match='is no path, and no list of paths'):
+        r2plus1d.predict(MODEL, videos)
+
+
 def test_a_stride_is_what_the_tools_take(calls):
     assert stride_of(8) == stride_of('8') == Stride(8)
     assert stride_of('0.5s') == Stride(seconds=0.5)
@@ -84,7 +91,7 @@ def test_a_stride_is_what_the_tools_take(calls):
 )
 def test_class_names_are_texts_in_an_order(class_names, tmp_path):
     MODEL.save(tmp_path / 'w.pkl')
-    with pytest.raises(InputError, match='class_names is no list of texts'):
+    with pytest.raises(InputError, match='no list of texts and no file'):
         r2plus1d.load(tmp_path / 'w.pkl', class_names=class_names)
 
 

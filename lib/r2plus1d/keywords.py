@@ -29,7 +29,7 @@ def names_of_classes(class_names: Any) -> tuple[str, ...]:
     has_order = isinstance(class_names, Iterable) and not isinstance(class_names, (Set, Mapping))
     names = tuple(class_names) if has_order else (None,)
     if not all(isinstance(name, str) for name in names):
-        raise InputError('class_names is no list of texts, and no file of them')
+        raise InputError(f'class_names is {class_names!r}, no list of texts and no file of them')
     for name in names:
         require_plain(name)
     return names
@@ -77,7 +77,10 @@ def paths_of(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
     """
     if isinstance(places, (str, os.PathLike)):
         places = [places]
-    found = [os.fspath(place) for place in places]
+    try:
+        found = [os.fspath(place) for place in places]
+    except TypeError:
+        raise InputError(f'{places!r} is no path, and no list of paths') from None
     if not found or not all(found):
         raise InputError('no path is given; files, folders and .txt lists are right')
     return [pathlib.Path(place) for place in found]

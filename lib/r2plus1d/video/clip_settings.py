@@ -45,6 +45,8 @@ class ClipSettings(Input):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of('decode_type', self.decode_type, DECODE_TYPES)
+        if not isinstance(self.budget, Budget):
+            raise InputError(f'budget is {self.budget!r}; a video.budget.Budget is right')
         require_integer('clips', self.clips, 1)
         require_integer('crops', self.crops, 1)
         size = self.rows * self.length * self.channels * self.crop_size**2
