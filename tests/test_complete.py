@@ -130,3 +130,14 @@ def test_a_folder_that_another_run_makes_meanwhile_is_no_file(tmp_path, monkeypa
 
     monkeypatch.setattr(pathlib.Path, question, make_after)
     require_folder_of(folder / 'x')
+
+
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path):
+    path = tmp_path / 'pipe'
+    os.mkfifo(path)
+    with pytest.raises(InputError, match='pipe is no regular file; name another file'):
+        require_place(path)
+    with pytest.raises(InputError, match='no regular file'), complete_file(path, 'w') as file:
+        file.write('x')
+    assert path.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ['pipe']

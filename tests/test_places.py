@@ -62,6 +62,11 @@ LOAD, DATABASE = '--load_model_path=own.pkl', '--test_data=db'
             'plot is db/data.mdb, which train_data names',
         ),
         (
+            'train_net',
+            ['--train_data=db', '--plot=new.pdf', '--num_labels=2'],
+            'plot is new.pdf; its name has to end in .png',
+        ),
+        (
             'minidb_to_pickle',
             [LOAD, '--save_model_path=own.pkl'],
             'save_model_path is own.pkl, which load_model_path names',

@@ -22,6 +22,8 @@ from r2plus1d.backends.choose import chosen_trainer, find_trainer, open_trainer
 from r2plus1d.backends.table import TRAINERS, TRAINING_PRECISIONS
 from r2plus1d.cli import command_line, flag_types, flags, from_flags, from_training_flags
 from r2plus1d.cli.main import run
+from r2plus1d.errors import InputError
+from r2plus1d.results.complete import require_place
 from r2plus1d.results.hold import Hold
 from r2plus1d.training import checkpoints
 from r2plus1d.training.launch import rank_arguments, run_together
@@ -129,6 +131,7 @@ GROUPS = (
 def main():
     changes = {'test_data': None, 'batch_size': 32, 'clip_per_video': 1}
     args = command_line.parse(__doc__, *GROUPS, **changes, random_crop=True, random_mirror=True)
+    require_plot(args.plot)
     find_trainer(args.trainer)  # it is known first that it is installed
     from_training_flags.require_tests(args)
     from_training_flags.take_pretrained(args)
@@ -139,6 +142,13 @@ def main():
         return train_on_each(devices, args)
     train_here(args, network, devices)
     return 0
+
+
+def require_plot(path):
+    """Raise InputError unless a picture can be made at `path`; None is well."""
+    require_place(path)
+    if path and path.suffix != '.png':
+        raise InputError(f'plot is {path}; its name has to end in .png')
 
 
 def train_here(args, network, devices):

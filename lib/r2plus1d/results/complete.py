@@ -114,17 +114,28 @@ def full_disk_named(path: AnyPath) -> Iterator[None]:
 
 
 def put_in_place(partial: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
-    """Give the complete file `partial` its name `path`, once its content is on the disk."""
+    """Give the complete file `partial` its name `path`, once its content is on the disk.
+
+    Raises:
+        InputError: a device or a pipe is at `path`, such as /dev/null, which root may replace.
+    """
     sync(partial)
+    _require_no_device(path)
     return partial.replace(path)
 
 
 def require_place(path: Optional[AnyPath]) -> None:
     """Raise InputError if no file can be made at `path`; None is no file, which is well."""
-    if path is not None and pathlib.Path(path).is_dir():
-        raise InputError(f'{path} is a folder; name a file')
     if path is not None:
+        if pathlib.Path(path).is_dir():
+            raise InputError(f'{path} is a folder; name a file')
+        _require_no_device(pathlib.Path(path))
         require_folder_of(path)
+
+
+def _require_no_device(path: pathlib.Path) -> None:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f'{path} is no regular file; name another file')
 
 
 def require_folder_of(path: AnyPath) -> None:
