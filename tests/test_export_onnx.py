@@ -105,7 +105,7 @@ def test_export_overwrites_only_when_told(export, tmp_path):
         (['--output=model.bin'], 'output is model.bin; its name ends in .onnx'),
         (['--output=weights.pkl/model.onnx'], 'weights.pkl is a file, and no folder for model'),
         (['--labels=weights.pkl'], 'weights.pkl is not text in UTF-8'),
-        (['--labels=absent.txt'], 'absent.txt: No such file'),
+        (['--labels=absent.txt'], 'labels is absent.txt, no file and none of kinetics400'),
         (['--num_labels=6'], 'num_labels is 6, and weights.pkl is of 5; leave the flag out'),
         (['--input_type=flow', '--num_channels=3'], 'num_channels is 3; the input has 2'),
         (['--load_model_path=absent.pkl'], 'absent.pkl: no such weight file'),

@@ -186,8 +186,8 @@ def dense(make_video, make_database):
         (['--output_path={weights}/f.pkl'], 'weights.pkl is a file, and no folder for f.pkl', 1),
         (['--output_path=.'], 'output_path . is no name of a file or folder', 1),
         (['--output_path={tmp}'], 'is a folder; output_format pickle writes a file', 1),
-        (['--output_path={weights}', '--output_format=npy'], 'is a file; output_format npy', 1),
-        (['--output_path={weights}'], 'weights.pkl is there already, and not known to be', 1),
+        (['--output_path={other}', '--output_format=npy'], 'is a file; output_format npy', 1),
+        (['--output_path={other}'], 'other.pkl is there already, and not known to be', 1),
         (['--gpus=97'], 'gpus is 97; ', 1),
         (['--num_gpus=1', '--cpu_replicas=2'], 'cpu_replicas is for the CPU', 1),
         (['--output_format=csv'], "'csv' is unknown; known: pickle, npy", 2),
@@ -197,7 +197,9 @@ def dense(make_video, make_database):
     ],
 )
 def test_mistakes_get_one_line(dense, model, tmp_path, arguments, message, status):
-    places = {'tmp': tmp_path, 'weights': model.partition('=')[2]}
+    other = tmp_path / 'other.pkl'
+    other.write_bytes(b'of another')
+    places = {'tmp': tmp_path, 'weights': model.partition('=')[2], 'other': other}
     flags = [f'--test_data={dense}', model, f'--output_path={tmp_path / "f.pkl"}', *FLAGS]
     given = [argument.format(**places) for argument in arguments]
     result = run_here(*flags, '--use_local_file=1', *given)

@@ -248,7 +248,10 @@ def test_several_labels_are_refused(database, tmp_path):
     ('words', 'message'),
     [
         (['--report=r.csv'], 'report is r.csv; its name has to end in .html'),
-        (['--report=r.html', '--output=r.html'], 'report is r.html, which another flag names too'),
+        (
+            ['--report=r.html', '--output=r.html'],
+            'output and report are both r.html; name two files',
+        ),
         (['--report=.'], '. is a folder; name a file'),
     ],
 )

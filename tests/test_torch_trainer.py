@@ -1,7 +1,6 @@
 """Training in PyTorch: Caffe2's steps, Caffe2's checkpoints, and the same bits after a resume."""
 
 import dataclasses
-import importlib.util
 import os
 import subprocess
 import sys
@@ -394,7 +393,7 @@ def test_what_pytorch_on_a_cpu_does_not_do_is_refused(settings, message):
 def test_compiling_needs_triton(monkeypatch):
     from r2plus1d.backends.pytorch import trainer
 
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(trainer, 'find_spec', lambda name: None)
     settings = TrainerSettings('torch', weight_decay=0, compiles=True)
     with pytest.raises(InputError, match='compile needs Triton, which is not installed'):
         trainer._require(Devices('gpu'), settings)

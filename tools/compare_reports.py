@@ -39,7 +39,7 @@ COMPARISON = {
 def main():
     args = command_line.parse(__doc__, COMPARISON, positional=('predictions',))
     require_place(args.output)
-    require_report(args.report, args.output)
+    require_report(args.report)
     if len(args.predictions) != 2:
         raise InputError(f'{len(args.predictions)} CSVs of predictions; two are compared')
     names = read_class_names(args.labels, None)

@@ -44,7 +44,7 @@ AGGREGATION = {
 def main():
     args = command_line.parse(__doc__, AGGREGATION, REPORT, VIDEOS)
     require_place(args.output)
-    require_report(args.report, args.output)
+    require_report(args.report)
     require_names(args.labels)
     paths = read.find(args.input_dir)
     sums = VideoSums()

@@ -53,7 +53,7 @@ def main():
     folders = args.input_dir1, args.input_dir2
     require_place(args.output)
     require_place(args.plot)
-    require_report(args.report, args.output)
+    require_report(args.report)
     require_names(args.labels)
     if args.plot and args.plot.suffix != '.png':
         raise InputError(f'plot is {args.plot}; its name has to end in .png')

@@ -89,7 +89,7 @@ def main():
     args = command_line.parse(__doc__, *GROUPS)
     settle(args)
     job = evaluation(args)
-    require_report(args.report, job.settings.output, job.settings.failures)
+    require_report(args.report)
     refuse_multi_label(args)
     output = EvaluationOutput(args, job)
     if is_sharded(args):

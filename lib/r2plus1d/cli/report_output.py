@@ -51,15 +51,13 @@ NO_VIDEOS = (
 )
 
 
-def require_report(path: Optional[pathlib.Path], *others: Optional[pathlib.Path]) -> None:
-    """Raise InputError unless a page can be made at `path`, apart from `others`; None is well."""
+def require_report(path: Optional[pathlib.Path]) -> None:
+    """Raise InputError unless a page can be made at `path`; None is well."""
     if path is None:
         return
     require_place(path)
     if path.suffix != SUFFIX:
         raise InputError(f'report is {path}; its name has to end in {SUFFIX}')
-    if path in others:
-        raise InputError(f'report is {path}, which another flag names too')
 
 
 def refuse_multi_label(args: argparse.Namespace) -> None:

@@ -1,10 +1,10 @@
 """Training in PyTorch 2, with Caffe2's update: on a CPU, and on one GPU for each process."""
 
 import contextlib
-import importlib.util
 import math
 import pathlib
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any, Optional
 
 import numpy as np
@@ -185,7 +185,7 @@ class TorchTrainer:
 
 def _require(devices: Devices, settings: TrainerSettings) -> None:
     """Raise InputError unless PyTorch can train so on the devices."""
-    if settings.compiles and devices.kind == 'gpu' and importlib.util.find_spec('triton') is None:
+    if settings.compiles and devices.kind == 'gpu' and find_spec('triton') is None:
         raise InputError(
             'compile needs Triton, which is not installed: it comes with PyTorch for CUDA, and the '
             'Docker image leaves it out'
