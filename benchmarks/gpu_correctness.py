@@ -90,7 +90,7 @@ def reorder(setting, *, precision):
 
 
 def stream(setting, *, precision):
-    """Several chunks on their way at once, against one at a time; then again with new weights.
+    """Several chunks on their way at once, against one at a time, after a first and a second load.
 
     With --deterministic=1, PyTorch fills new memory, which must come before the clips do.
     """

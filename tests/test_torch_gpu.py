@@ -325,13 +325,15 @@ def test_3d_convolutions_of_16_bits_are_warned_of(monkeypatch, caplog, as_images
 LOST = RuntimeError('CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA')
 FULL = torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
 WORKSPACE = RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED')
+ENGINES = RuntimeError('GET was unable to find an engine to execute this computation')
+NO_KERNEL = r'too little free memory for 2 clips, or cuDNN has no kernel for them: 0.9 of 14.9'
 CONTEXT = RuntimeError('CUDA error: out of memory\nCUDA kernel errors might be reported later')
 NO_MEMORY = r'cuda:0 has too little free memory for 2 clips: 0.9 of 14.9 GiB are free$'
 
 
 @pytest.mark.parametrize(
     ('failure', 'message'),
-    [(FULL, NO_MEMORY), (WORKSPACE, NO_MEMORY),
+    [(FULL, NO_MEMORY), (WORKSPACE, NO_MEMORY), (ENGINES, NO_KERNEL),
      (LOST, 'cuda:0 failed: CUDA error: unspecified launch failure$')],
 )  # fmt: skip
 @pytest.mark.parametrize('when', ['submit', 'collect'])
@@ -394,14 +396,6 @@ def test_what_a_failed_capture_took_is_free_for_the_plain_call(monkeypatch):
         cuda.failures_in_capture = [torch.cuda.OutOfMemoryError('CUDA out of memory')]
         run(data)
     assert len(made) == 3
-
-
-def test_cudnn_without_a_kernel_is_one_line(monkeypatch):
-    with stand_in(monkeypatch) as cuda:
-        device = opened()
-        cuda.failure = RuntimeError('GET was unable to find an engine to execute this computation')
-        with pytest.raises(BackendError, match='too little free memory for 2 clips, or cuDNN has'):
-            device.submit([CHUNKS[0]])
 
 
 # Where the tensors are

@@ -15,6 +15,7 @@ import pathlib
 
 from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
+from r2plus1d.cli.places import require_plot
 from r2plus1d.cli.report_output import (
     REPORT,
     VIDEOS,
@@ -52,11 +53,9 @@ def main():
     args = command_line.parse(__doc__, FUSION, REPORT, VIDEOS)
     folders = args.input_dir1, args.input_dir2
     require_place(args.output)
-    require_place(args.plot)
+    require_plot(args.plot)
     require_report(args.report)
     require_names(args.labels)
-    if args.plot and args.plot.suffix != '.png':
-        raise InputError(f'plot is {args.plot}; its name has to end in .png')
     if args.plot and len(args.alpha) == 1:
         raise InputError(f'alpha is {args.alpha[0]:g} alone; a plot needs several, or sweep')
     files = [read.find_numbered(folder, args.file_count) for folder in folders]

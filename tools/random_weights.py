@@ -9,7 +9,6 @@ import _start  # noqa: F401
 
 # isort: split
 
-
 from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.networks.initial import random_parameters

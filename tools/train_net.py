@@ -22,8 +22,7 @@ from r2plus1d.backends.choose import chosen_trainer, find_trainer, open_trainer
 from r2plus1d.backends.table import TRAINERS, TRAINING_PRECISIONS
 from r2plus1d.cli import command_line, flag_types, flags, from_flags, from_training_flags
 from r2plus1d.cli.main import run
-from r2plus1d.errors import InputError
-from r2plus1d.results.complete import require_place
+from r2plus1d.cli.places import require_plot
 from r2plus1d.results.hold import Hold
 from r2plus1d.training import checkpoints
 from r2plus1d.training.launch import rank_arguments, run_together
@@ -142,13 +141,6 @@ def main():
         return train_on_each(devices, args)
     train_here(args, network, devices)
     return 0
-
-
-def require_plot(path):
-    """Raise InputError unless a picture can be made at `path`; None is well."""
-    require_place(path)
-    if path and path.suffix != '.png':
-        raise InputError(f'plot is {path}; its name has to end in .png')
 
 
 def train_here(args, network, devices):

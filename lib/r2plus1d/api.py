@@ -24,6 +24,7 @@ from r2plus1d.features.extract import ExtractionSettings
 from r2plus1d.features.publish import FeatureOutput, Totals
 from r2plus1d.keywords import (
     UNIFORM_CLIPS,
+    AnyPath,
     kept_settings,
     names_of_classes,
     paths_of,
@@ -40,8 +41,6 @@ from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.sources.stride import stride_of
 from r2plus1d.sources.whole_videos import WholeVideos
-
-AnyPath = Union[str, 'os.PathLike[str]']
 
 DENSE = 'dense'
 

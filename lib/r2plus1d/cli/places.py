@@ -4,11 +4,13 @@ import itertools
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import Optional
 
 from r2plus1d.cli.flag_types import paths, written
 from r2plus1d.cli.flags import Option
 from r2plus1d.datasets.video_files import is_video_name
 from r2plus1d.errors import InputError
+from r2plus1d.results.complete import require_place
 
 LMDB_FILES = ('data.mdb', 'lock.mdb')
 
@@ -31,6 +33,13 @@ def require_apart(options: Mapping[str, Option], values: Mapping[str, object]) -
     for (name, path), (other, given) in itertools.combinations(outputs, 2):
         if os.path.realpath(path) == os.path.realpath(given):
             raise InputError(f'{name} and {other} are both {path}; name two files')
+
+
+def require_plot(path: Optional[pathlib.Path]) -> None:
+    """Raise InputError unless a picture can be made at `path`; None is well."""
+    require_place(path)
+    if path and path.suffix != '.png':
+        raise InputError(f'plot is {path}; its name has to end in .png')
 
 
 def _places(
