@@ -75,7 +75,8 @@ class FailureList:
         if not self.path.is_file():
             return False
         with self.path.open(encoding='utf-8', errors='replace') as file:
-            line, header = file.readline(), ','.join(self.HEADER)
+            header = ','.join(self.HEADER)
+            line = file.readline(2 * len(header))  # another file may be one line of gigabytes
         if line and line.strip() != header:
             raise InputError(
                 f'{self.path} is no list of failed records: its first line is not {header}; '
