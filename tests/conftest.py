@@ -222,6 +222,15 @@ def sample_videos(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope='session')
+def torch_bf16():
+    """Skips the test where PyTorch has no bfloat16 on this processor."""
+    from r2plus1d.backends.pytorch import device
+
+    if not device.cpu_has_bf16():
+        pytest.skip('a processor without bfloat16')
+
+
 @pytest.fixture
 def run_tool(tmp_path):
     """Return a function that runs a tool in `tmp_path`, in this process; gives its Result."""

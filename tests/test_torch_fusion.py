@@ -16,12 +16,13 @@ if not has('torch'):
 import torch  # noqa: E402
 
 from r2plus1d.backends.pytorch import fusion  # noqa: E402
-from r2plus1d.backends.pytorch.device import CpuDevice  # noqa: E402
+from r2plus1d.backends.pytorch.device import CpuDevice, cpu_has_bf16  # noqa: E402
 from r2plus1d.backends.pytorch.module import PlanModule  # noqa: E402
 
 if not fusion.is_there():
     pytest.skip('needs oneDNN in PyTorch', allow_module_level=True)
 
+needs_bf16 = pytest.mark.skipif(not cpu_has_bf16(), reason='a processor without bfloat16')
 POINT = Window((1, 1, 1), (1, 1, 1), (0, 0, 0))
 SMALL = {'clip_length': 8, 'num_labels': 5, 'width': 0.0625}
 NETWORKS = {
@@ -107,6 +108,7 @@ def test_the_callers_clips_are_not_added_to():
     np.testing.assert_array_equal(given, np.ones((1, 3, 2, 4, 4)))
 
 
+@needs_bf16
 @pytest.mark.parametrize('shape', [(1, 3, 2, 4, 4), (1, 1, 2, 4, 4), (1, 4, 1, 1, 1)])
 @pytest.mark.parametrize('in_place', [False, True])
 def test_sums_of_any_shape_in_bf16(shape, in_place):
@@ -126,7 +128,7 @@ def test_sums_of_any_shape_in_bf16(shape, in_place):
 
 
 @pytest.mark.parametrize('as_images', [False, True])
-@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('dtype', ['float32', pytest.param('bfloat16', marks=needs_bf16)])
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_network_gives_the_same(name, dtype, as_images):
     network = NETWORKS[name]

@@ -264,11 +264,8 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 
 
 @needs_torch
+@pytest.mark.usefixtures('torch_bf16')
 def test_bf16_keeps_float32_parameters():
-    from r2plus1d.backends.pytorch import device
-
-    if not device.cpu_has_bf16():
-        pytest.skip('a processor without bfloat16')
     with open_net() as wide, open_net(precision='bf16') as narrow:
         losses = [net.step(DATA, LABEL, RATE)[0] for net in (wide, narrow)]
         assert losses[0] != losses[1] == pytest.approx(losses[0], rel=0.02)
@@ -347,6 +344,7 @@ def test_the_2d_form_of_a_convolution_is_the_3d_one(kernel, stride, group):
 
 
 @needs_torch
+@pytest.mark.usefixtures('torch_bf16')
 @pytest.mark.parametrize('frames', [1, 2, 3, 4])
 @pytest.mark.parametrize('kernel', [(3, 3, 3), (3, 1, 1), (3, 7, 7), (1, 3, 3), (1, 1, 1)])
 @pytest.mark.parametrize('stride', [(1, 1, 1), (1, 2, 2), (2, 2, 2)])

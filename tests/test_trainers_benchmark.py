@@ -20,11 +20,8 @@ def cells_of(done):
 
 
 @pytest.mark.skipif(not has('torch'), reason='needs PyTorch 2')
+@pytest.mark.usefixtures('torch_bf16')
 def test_precisions_take_turns(run_tool, database):
-    from r2plus1d.backends.pytorch import device
-
-    if not device.cpu_has_bf16():
-        pytest.skip('a processor without bfloat16')
     done = run_tool(
         'benchmarks/trainers.py', *FLAGS, f'--test_data={database}', '--caffe2_python=gone'
     )
