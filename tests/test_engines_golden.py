@@ -10,7 +10,6 @@ from r2plus1d.backends.choose import EngineSettings, open_engine
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.networks import cost
 from r2plus1d.networks.network import Network
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds
@@ -30,14 +29,29 @@ ALLOWED = {
     ('torch', 'fp32'): 1e-5,
     ('torch', 'bf16'): 1e-2,
 }
+THIN = {'num_labels': 5, 'width': 0.0625}
 SMALL = (
     Network('r2plus1d', 10, clip_length=8, num_labels=7, width=0.125),
-    Network('c3d', num_labels=5, width=0.0625, num_channels=2, multi_label=True),
+    Network('c3d', num_channels=2, multi_label=True, **THIN),
+    Network('mc3', 18, clip_length=8, **THIN),
+    Network(
+        'ip-csn', 50, clip_length=8, crop_size=224, use_pool1=True, use_convolutional_pred=True,
+        **THIN,
+    ),
+)  # fmt: skip
+# With those above, of each kind of block; what is compared of them holds for every width
+OF_EACH_KIND = (
+    *SMALL,
+    *(Network(name, 18, clip_length=8, **THIN) for name in ('r2d', 'r2df', 'rmc3', 'r3d')),
+    Network('r3d', 50, **THIN),
+    Network('r2plus1d', 34, clip_length=32, num_channels=2, **THIN),
+    Network('r2plus1d', 152, clip_length=8, **THIN),
+    Network('ir-csn', 50, clip_length=8, crop_size=224, use_pool1=True, **THIN),
 )
 
 SAMPLE_NETWORK = Network('r2plus1d', 18, clip_length=8, num_labels=8, width=0.125)
 SAMPLE_OUTPUTS = ('softmax', 'last_out_L8', 'final_avg')
-SAMPLE_CLIPS = 10  # a video
+SAMPLE_CLIPS = 4  # a video
 SAME_BEST = 0.99  # of the sample's clips
 
 
@@ -53,6 +67,10 @@ def run(engine, network, given, clips, outputs, precision='fp32'):
     with opened:
         opened.load(given)
         return opened.run(clips)
+
+
+def outputs_of(network):
+    return network.prediction, network.logits, 'fc7' if network.is_c3d else 'final_avg'
 
 
 def best(outputs, network):
@@ -72,29 +90,12 @@ def test_outputs_are_those_of_caffe2(case, engine, precision):
     np.testing.assert_array_equal(best(found, case.network), best(case.outputs, case.network))
 
 
-def both_of_a_file(network, parameters, clips, outputs, folder):
-    """What OpenVINO and PyTorch give for one .onnx file."""
-    path = folder / 'model.onnx'
+@pytest.mark.parametrize('network', OF_EACH_KIND, ids=lambda network: network.name)
+def test_engines_get_the_same_of_a_file_and_of_weights(network, tmp_path):
+    path, parameters, outputs = tmp_path / 'model.onnx', parameters_of(network), outputs_of(network)
     onnx_files.save(onnx_files.export(network, parameters, outputs), path)
-    model = onnx_files.read(path)
-    return [run(engine, network, model, clips, outputs) for engine in ('openvino', 'torch')]
-
-
-@needs_both
-def test_a_file_gives_the_same_through_both(case, tmp_path):
-    if cost.totals(case.network)[0] >= golden_networks.CHEAP:
-        pytest.skip('the engines get the same of a file and of weights, as the next test shows')
-    given = case.parameters, case.clips, tuple(case.outputs)
-    by_openvino, by_torch = both_of_a_file(case.network, *given, tmp_path)
-    assert_close(by_torch, by_openvino)
-    assert_close(by_torch, case.outputs)
-
-
-def test_engines_get_the_same_of_a_file_and_of_weights(case, tmp_path):
-    path, outputs = tmp_path / 'model.onnx', tuple(case.outputs)
-    onnx_files.save(onnx_files.export(case.network, case.parameters, outputs), path)
-    of_file = plan_of(case.network, onnx_files.read(path), outputs)
-    of_weights = plan_of(case.network, case.parameters, outputs)
+    of_file = plan_of(network, onnx_files.read(path), outputs)
+    of_weights = plan_of(network, parameters, outputs)
     assert of_file[0] == of_weights[0]
     assert list(of_file[1]) == list(of_weights[1])
     for name, array in of_weights[1].items():
@@ -104,9 +105,11 @@ def test_engines_get_the_same_of_a_file_and_of_weights(case, tmp_path):
 @needs_both
 @pytest.mark.parametrize('network', SMALL, ids=lambda network: network.name)
 def test_a_small_file_gives_the_same_through_both(network, tmp_path):
-    outputs = (network.prediction, network.logits, 'fc7' if network.is_c3d else 'final_avg')
-    given = parameters_of(network), clips_of(network, 3), outputs
-    by_openvino, by_torch = both_of_a_file(network, *given, tmp_path)
+    parameters, clips, outputs = parameters_of(network), clips_of(network, 3), outputs_of(network)
+    path = tmp_path / 'model.onnx'
+    onnx_files.save(onnx_files.export(network, parameters, outputs), path)
+    model = onnx_files.read(path)
+    by_openvino, by_torch = (run(name, network, model, clips, outputs) for name in INSTALLED)
     assert_close(by_torch, by_openvino)
 
 
