@@ -1,6 +1,7 @@
 """Activation maps: their mean is the logit, and they point at what moves."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from r2plus1d.networks.network import Network
 from r2plus1d.pictures.activation_maps import ActivationMaps, spread
 from r2plus1d.pictures.tracks import Heat, Tracks
 from r2plus1d.video.encode import write_video
+from tool_here import run_here
 
 SAMPLE = ROOT / 'data' / 'sample'
 WEIGHTS = {'rgb': 'r2plus1d_18_8_w0.125.pkl', 'flow': 'r2plus1d_18_8_w0.125_of.pkl'}
@@ -177,3 +179,11 @@ def test_an_onnx_file_gives_the_same_maps_if_it_gives_the_blob(moving, run_tool,
         np.testing.assert_allclose(found.clips[0].maps[label], cells, atol=1e-4)
     with pytest.raises(InputError, match='without.onnx gives softmax, not comp_7_sum_2'):
         r2plus1d.predict(r2plus1d.load(tmp_path / 'without.onnx'), path, clips=1, maps=True)
+
+
+def test_what_the_benchmark_prints(sample_videos):
+    video = sample_videos / 'videos' / 'test' / 'left_000.mp4'
+    done = run_here('benchmarks/activation_maps.py', f'--videos={video}')
+    found = re.findall(r'^(\S+): (0\.\d) of .* (0\.\d) of .*$', done.stdout, re.MULTILINE)
+    assert [weights for weights, *_ in found] == [*WEIGHTS.values()], done.stderr
+    assert all(inside > crop for _, inside, crop in found), 'the maps point elsewhere'
