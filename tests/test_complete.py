@@ -111,6 +111,22 @@ def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, name):
         pass
 
 
+def test_a_folder_that_may_not_be_written_is_refused(tmp_path, monkeypatch):
+    """As root may write everywhere, the system's answer is replaced."""
+    asked, real = [], os.access
+
+    def access(path, mode):
+        asked.append(mode)
+        return path != tmp_path and real(path, mode)
+
+    monkeypatch.setattr('os.access', access)
+    with pytest.raises(InputError, match=r'a/x.txt cannot be written: .* is read-only for this'):
+        require_place(tmp_path / 'a' / 'x.txt')
+    assert asked == [os.W_OK | os.X_OK]
+    (tmp_path / 'a').mkdir()
+    require_place(tmp_path / 'a' / 'x.txt')
+
+
 def test_a_folder_is_no_place_for_a_file(tmp_path):
     require_place(None)
     with pytest.raises(InputError, match='is a folder; name a file'):

@@ -359,3 +359,17 @@ def test_load_refuses_what_is_not_there(tmp_path):
         open_weights(tmp_path / 'absent.pkl', 'pickle').parameters(SMALL)
     with pytest.raises(InputError, match='db_type is lmdb; known: pickle, minidb'):
         open_weights(tmp_path / 'absent.pkl', 'lmdb').parameters(SMALL)
+
+
+def test_random_weights_replace_no_others(tmp_path, run_tool):
+    command = ('tools/random_weights.py', '--save_model_path=x.pkl', '--width=0.0625')
+    (tmp_path / 'x.pkl').write_bytes(b'trained')
+    done = run_tool(*command)
+    assert done.returncode == 1
+    assert done.stderr == 'random_weights.py: x.pkl is there already; --overwrite=1 replaces it\n'
+    assert (tmp_path / 'x.pkl').read_bytes() == b'trained'
+    done = run_tool(*command, '--overwrite=1', '--seed=3')
+    assert done.returncode == 0, done.stderr
+    found = read_weights(tmp_path / 'x.pkl', 'pickle').blobs
+    expected = random_parameters(Network(width=0.0625, clip_length=16), 3)
+    assert all(np.array_equal(found[name], array) for name, array in expected.items())

@@ -14,8 +14,8 @@ import pathlib
 
 from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
-from r2plus1d.errors import InputError
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.complete import require_new
 from r2plus1d.weights.convert import convert
 
 OPTIONS = {
@@ -41,8 +41,7 @@ OPTIONS = {
 def main():
     args = command_line.parse(__doc__, OPTIONS, positional=('load_model_path', 'save_model_path'))
     target = args.save_model_path
-    if target.exists() and not args.overwrite:
-        raise InputError(f'{target} is there already; --overwrite=1 replaces it')
+    require_new(target, args.overwrite)
     chosen = {'num_labels': args.num_labels, 'use_pool1': args.use_pool1}
     made = convert(
         args.load_model_path,

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from r2plus1d.cli import flags, from_flags, weight_flags
 from r2plus1d.errors import InputError, printable
 from r2plus1d.networks.network import Network
-from r2plus1d.results.complete import require_folder_of
+from r2plus1d.results.complete import require_new, require_writable
 from r2plus1d.weights import card, onnx_file
 from r2plus1d.weights.stored import Stored
 
@@ -48,9 +48,8 @@ def path_of(args: argparse.Namespace, ending: str = SUFFIX) -> pathlib.Path:
         raise InputError(f'output is {output}; its name ends in {SUFFIX}, as other tools expect')
     if output.is_dir():
         raise InputError(f'output is {output}, a folder; name a file')
-    require_folder_of(output)
-    if output.exists() and not args.overwrite:
-        raise InputError(f'{output} is there already; --overwrite=1 replaces it')
+    require_writable(output)
+    require_new(output, args.overwrite)
     return output
 
 

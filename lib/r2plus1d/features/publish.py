@@ -26,7 +26,7 @@ from r2plus1d.results.arguments import (
     require_same,
     write_arguments,
 )
-from r2plus1d.results.complete import complete_csv, require_folder_of, sync
+from r2plus1d.results.complete import complete_csv, require_writable, sync
 from r2plus1d.results.failures import FailureList
 
 LISTS = ('rows.csv', 'failures.csv', 'arguments.json')
@@ -94,7 +94,7 @@ class FeatureOutput:
             parquet.require_pyarrow()
         if self.path.name in ('', '..'):
             raise InputError(f'output_path {self.path} is no name of a file or folder to make')
-        require_folder_of(self.path)
+        require_writable(self.path)
         if self.path.exists() and self.path.is_dir() != is_folder:
             kind, wanted = ('a file', 'npy writes a folder')
             if self.path.is_dir():

@@ -17,7 +17,7 @@ from r2plus1d.model import Model
 from r2plus1d.pictures.drawing import Layout, Panel, blend, turn
 from r2plus1d.pictures.lettering import require_lettering
 from r2plus1d.pictures.tracks import Heat, Tracks
-from r2plus1d.results.complete import complete_path, require_place
+from r2plus1d.results.complete import complete_path, require_new, require_place
 from r2plus1d.video.budget import DEFAULT_BUDGET, Budget
 from r2plus1d.video.clip_settings import ClipSettings
 from r2plus1d.video.decoders import DECODERS
@@ -87,8 +87,7 @@ def check_output(path: pathlib.Path, source: pathlib.Path, *, overwrite: bool = 
     require_place(path)
     if path.resolve() == source.resolve():
         raise InputError(f'annotate is {path}, the video itself; name another file')
-    if path.exists() and not overwrite:
-        raise InputError(f'{path} is there already; --overwrite=1 replaces it')
+    require_new(path, overwrite)
 
 
 def annotated_paths(

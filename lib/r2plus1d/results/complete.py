@@ -130,7 +130,7 @@ def require_place(path: Optional[AnyPath]) -> None:
         if pathlib.Path(path).is_dir():
             raise InputError(f'{path} is a folder; name a file')
         _require_no_device(pathlib.Path(path))
-        require_folder_of(path)
+        require_writable(path)
 
 
 def _require_no_device(path: pathlib.Path) -> None:
@@ -138,8 +138,25 @@ def _require_no_device(path: pathlib.Path) -> None:
         raise InputError(f'{path} is no regular file; name another file')
 
 
-def require_folder_of(path: AnyPath) -> None:
-    """Raise InputError if a file is in the place of one of the folders above `path`."""
+def require_new(path: AnyPath, overwrite: bool) -> None:
+    """Raise InputError if something is at `path` and is not to be replaced."""
+    if pathlib.Path(path).exists() and not overwrite:
+        raise InputError(f'{path} is there already; --overwrite=1 replaces it')
+
+
+def require_writable(path: AnyPath) -> None:
+    """Raise InputError if nothing can be made at `path`, before a run of hours ends with that."""
+    folder = require_folder_of(path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f'{path} cannot be written: {folder} is read-only for this user')
+
+
+def require_folder_of(path: AnyPath) -> pathlib.Path:
+    """Return the innermost folder above `path` that is there.
+
+    Raises:
+        InputError: a file is in the place of one of the folders above `path`.
+    """
     path = pathlib.Path(path)
     for parent in path.parents:
         try:
@@ -148,7 +165,8 @@ def require_folder_of(path: AnyPath) -> None:
             continue
         if not stat.S_ISDIR(mode):
             raise InputError(f'{parent} is a file, and no folder for {path.name}')
-        return
+        return parent
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
 def make_folder_of(path: AnyPath) -> None:
