@@ -109,8 +109,11 @@ def test_class_names_are_plain_and_found(tmp_path):
     ('given', 'message'),
     [
         (('tpu',), 'kind of devices is tpu; known: cpu, gpu'),
-        (('gpu', 0), r'ids of devices are 0; a tuple such as \(0,\)'),
+        (('gpu', 0), r'ids of devices are 0; a tuple of different numbers from 0, such as \('),
         (('gpu', ()), r'ids of devices are \(\); a tuple'),
+        (('gpu', (0, 0)), r'ids of devices are \(0, 0\); a tuple of different'),
+        (('gpu', (-1,)), r'ids of devices are \(-1,\); a tuple'),
+        (('cpu', ('0',)), r"ids of devices are \('0',\); a tuple"),
     ],
 )
 def test_devices_that_cannot_be(given, message):

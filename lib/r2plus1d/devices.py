@@ -22,8 +22,13 @@ class Devices:
 
     def __post_init__(self) -> None:
         require_one_of('kind of devices', self.kind, ('cpu', 'gpu'))
-        if not isinstance(self.ids, tuple) or not self.ids:
-            raise InputError(f'ids of devices are {self.ids!r}; a tuple such as (0,) is right')
+        ids = self.ids if isinstance(self.ids, tuple) else ()
+        is_right = all(isinstance(number, int) and number >= 0 for number in ids)
+        if not ids or not is_right or len(set(ids)) < len(ids):
+            raise InputError(
+                f'ids of devices are {self.ids!r}; a tuple of different numbers from 0, such as '
+                '(0, 1), is right'
+            )
 
     def __str__(self) -> str:
         if self.kind == 'cpu':
