@@ -5,7 +5,7 @@
 The forms are in one process and take turns, one clip at a time. In each round the seconds of the
 first form are divided by those of the others; the ratio is the median of these. Above 1, the other
 is faster. The table is Markdown, on stdout. Fused are a convolution and the sum and the ReLU
-behind it.
+behind it. Where the processor has no bfloat16, float32 is all.
 """
 
 import statistics
@@ -31,11 +31,13 @@ FORMS = {
 def main():
     args = command_line.parse(__doc__, *GROUPS, clip_length_rgb=8)
     choose.require('torch')
+    from r2plus1d.backends.pytorch.device import cpu_has_bf16
+
     network = from_flags.network(args)
     print(f'{network.name}; {description()}\n')
     print('| precision | form | seconds | ratio | largest difference |')
     print('|---|---|---|---|---|')
-    for precision in ('fp32', 'bf16'):
+    for precision in ('fp32', 'bf16') if cpu_has_bf16() else ('fp32',):
         rounds, differences = compare(network, precision, args.repeats)
         for number, name in enumerate(FORMS):
             middle = statistics.median(each[number] for each in rounds)

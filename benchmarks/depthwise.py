@@ -5,7 +5,8 @@
 The shapes are those of ir-CSN-152 on one clip of 32 frames of 224 x 224 pixels. The ways: one 3D
 convolution where the channels come last, the same where they come first, and the sum of three 2D
 ones, one for each moment of the kernel. They take turns; the ratios are medians over the rounds,
-above 1 where the first way is faster. The table is Markdown, on stdout.
+above 1 where the first way is faster. The table is Markdown, on stdout. Where the processor has no
+bfloat16, float32 is all.
 """
 
 import statistics
@@ -26,13 +27,14 @@ def main():
     choose.require('torch')
     import torch
 
+    from r2plus1d.backends.pytorch.device import cpu_has_bf16
     from r2plus1d.backends.pytorch.memory import keep_freed_memory
 
     keep_freed_memory()
     print(f'{description()}\n')
     print('| precision | shape | milliseconds | GFLOP/s | channels first | sum in 2D |')
     print('|---|---|---|---|---|---|')
-    for dtype in (torch.float32, torch.bfloat16):
+    for dtype in (torch.float32, torch.bfloat16) if cpu_has_bf16() else (torch.float32,):
         for shape in SHAPES:
             ways = ways_of(shape, dtype)
             with torch.inference_mode():

@@ -23,6 +23,11 @@ from r2plus1d.errors import InputError
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 WIDTHS = {'1': 4, '0.125': 8}  # width of an R(2+1)D-18 on clips of 8 frames: clips of a batch
 CONTENDERS = (('caffe2', 'fp32'), ('torch', 'fp32'), ('torch', 'bf16'))
+HAS_BF16 = """
+import sys
+from r2plus1d.backends.pytorch.device import cpu_has_bf16
+sys.exit(not cpu_has_bf16())
+"""
 OPTIONS = {
     'rounds': (flag_types.integer(1), 3, 'turns of each trainer'),
     'iterations': (flag_types.integer(1), 6, 'batches of a turn'),
@@ -40,7 +45,7 @@ OPTIONS = {
 def main():
     database = ROOT / 'data' / 'sample' / 'test_lmdb'
     args = command_line.parse(__doc__, OPTIONS, test_data=database)
-    contenders = [pair for pair in CONTENDERS if is_there(pair[0], args)]
+    contenders = [pair for pair in CONTENDERS if is_there(*pair, args)]
     print(machine.description())
     print('| R(2+1)D-18, width | trainer | clips per second | times the first | waiting for data |')
     print('| --- | --- | --- | --- | --- |')
@@ -60,21 +65,27 @@ def main():
             )
 
 
-def is_there(trainer, args):
-    """Whether the environment of a trainer is; the absence of one is named."""
-    if trainer == 'torch':
-        if args.torch_python or has('torch'):
-            return True
+def is_there(trainer, precision, args):
+    """Whether the environment of a trainer and the precision are; what is not is named."""
+    if trainer == 'caffe2':
+        found, missing = args.caffe2_python.is_file(), f'no {args.caffe2_python}: without Caffe2'
+    elif not (args.torch_python or has('torch')):
         raise InputError('torch_python is this interpreter, which has no PyTorch 2')
-    if not args.caffe2_python.is_file():
-        print(f'no {args.caffe2_python}: without Caffe2', file=sys.stderr)
-        return False
-    return True
+    else:
+        found = precision != 'bf16' or subprocess.call([torch_python(args), '-c', HAS_BF16]) == 0
+        missing = 'this processor has no bfloat16: without bf16'
+    if not found:
+        print(missing, file=sys.stderr)
+    return found
+
+
+def torch_python(args):
+    return args.torch_python or sys.executable
 
 
 def measured(trainer, precision, width, args):
     """What benchmarks/training.py measures in one turn."""
-    python = args.caffe2_python if trainer == 'caffe2' else args.torch_python or sys.executable
+    python = args.caffe2_python if trainer == 'caffe2' else torch_python(args)
     command = [
         python, ROOT / 'benchmarks' / 'training.py', '--json=1', '--repeats=1',
         f'--trainer={trainer}', f'--train_precision={precision}', f'--test_data={args.test_data}',
