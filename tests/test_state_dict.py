@@ -57,15 +57,22 @@ def test_entries_are_those_of_torchvision_in_their_order(golden, name):
     assert_same(left, {entry: entries[entry] for entry in left})
 
 
+@pytest.fixture(scope='module', params=GOLDEN_NAMES)
+def torchvisions(golden, tmp_path_factory, request):
+    """(Model of a file of torchvision, clips, what torchvision gives for them)."""
+    path = tmp_path_factory.mktemp(request.param) / 'x.pth'
+    torch_file.write(path, golden_entries(golden, request.param))
+    model = Model.load(path, length=16)
+    path.unlink()
+    return model, *golden_outputs(golden, request.param)
+
+
 @pytest.mark.parametrize('engine', ['caffe2', 'openvino', 'torch'])
-@pytest.mark.parametrize('name', GOLDEN_NAMES)
-def test_every_engine_gives_what_torchvision_gives(golden, tmp_path, name, engine):
+def test_every_engine_gives_what_torchvision_gives(torchvisions, engine):
     if not has(engine):
         pytest.skip(f'needs the engine {engine}')
-    torch_file.write(tmp_path / 'x.pth', golden_entries(golden, name))
-    model = Model.load(tmp_path / 'x.pth', length=16)
+    model, clips, expected = torchvisions
     assert model.network.bn_epsilon == 1e-5
-    clips, expected = golden_outputs(golden, name)
     outputs = (model.network.logits, 'final_avg')
     settings = EngineSettings(engine)
     with open_engine(
