@@ -24,9 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 WIDTHS = {'1': 4, '0.125': 8}  # width of an R(2+1)D-18 on clips of 8 frames: clips of a batch
 CONTENDERS = (('caffe2', 'fp32'), ('torch', 'fp32'), ('torch', 'bf16'))
 HAS_BF16 = """
-import sys
 from r2plus1d.backends.pytorch.device import cpu_has_bf16
-sys.exit(not cpu_has_bf16())
+print(cpu_has_bf16())
 """
 OPTIONS = {
     'rounds': (flag_types.integer(1), 3, 'turns of each trainer'),
@@ -72,11 +71,17 @@ def is_there(trainer, precision, args):
     elif not (args.torch_python or has('torch')):
         raise InputError('torch_python is this interpreter, which has no PyTorch 2')
     else:
-        found = precision != 'bf16' or subprocess.call([torch_python(args), '-c', HAS_BF16]) == 0
+        found = precision != 'bf16' or not lacks_bf16(torch_python(args))
         missing = 'this processor has no bfloat16: without bf16'
     if not found:
         print(missing, file=sys.stderr)
     return found
+
+
+def lacks_bf16(python):
+    """Whether PyTorch says so; what is wrong with `python` itself is for the turns to tell."""
+    asked = subprocess.run([python, '-c', HAS_BF16], capture_output=True, text=True, check=False)
+    return asked.stdout == 'False\n'
 
 
 def torch_python(args):

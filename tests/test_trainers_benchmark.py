@@ -43,3 +43,18 @@ def test_a_turn_that_fails_is_one_line(run_tool, tmp_path):
     assert done.returncode == 1
     assert 'caffe2 fp32: exit status 1: ' in done.stderr.splitlines()[-1]
     assert 'Traceback' not in done.stderr
+
+
+def test_an_interpreter_without_pytorch_is_not_taken_for_a_processor_without_bfloat16(
+    run_tool, tmp_path
+):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho no PyTorch >&2\nexit 1\n')
+    python.chmod(0o755)
+    done = run_tool(
+        'benchmarks/trainers.py', *FLAGS, '--test_data=nothing', '--caffe2_python=gone',
+        f'--torch_python={python}',
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith('torch fp32: exit status 1: no PyTorch\n')
+    assert 'bfloat16' not in done.stderr
