@@ -21,9 +21,9 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     LIST_FILE='' CLIP_FRAMES=15 OUTPUT=$TEST_DATA SAMPLE=$SAMPLE \
         sh "$root/scripts/create_kinetics_lmdb_feature_extraction.sh" >&2
     MODEL=$SAMPLE/random_ir-csn_50_8_w0.125.pkl
-    "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" --model_name=ir-csn \
-        --model_depth=50 --width=0.125 --use_pool1=1 --crop_size=224 --clip_length_rgb=8 \
-        --num_labels=8 >&2
+    "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" --overwrite=1 \
+        --model_name=ir-csn --model_depth=50 --width=0.125 --use_pool1=1 --crop_size=224 \
+        --clip_length_rgb=8 --num_labels=8 >&2
     set -- --if_different=replace "$@"
 fi
 

@@ -15,8 +15,10 @@ TRAIN_DATA=${TRAIN_DATA:-}       # LMDB, such as create_hmdb51_lmdb.sh makes
 TEST_DATA=${TEST_DATA:-}         # LMDB, tested after each epoch; empty: no test
 PRETRAINED=${PRETRAINED:-}       # weights, or the name of published ones: r2.5d_d34_l32_ft_sports1m
 DB_TYPE=${DB_TYPE:-}             # pickle or minidb; goes by the file when empty
-MODEL_DEPTH=${MODEL_DEPTH:-34}
-CLIP_LENGTH=${CLIP_LENGTH:-32}
+# The network and its clips, where the weights do not say which they are:
+MODEL_NAME=${MODEL_NAME:-}
+MODEL_DEPTH=${MODEL_DEPTH:-}
+CLIP_LENGTH=${CLIP_LENGTH:-}     # frames
 NUM_LABELS=${NUM_LABELS:-51}
 BATCH_SIZE=${BATCH_SIZE:-4}      # clips a device
 LEARNING_RATE=${LEARNING_RATE:-0.0002} # of one device
@@ -38,17 +40,18 @@ if [ -z "$TRAIN_DATA" ] && [ -z "$PRETRAINED" ]; then
     LIST_FILE='' OUTPUT=$SAMPLE/test_lmdb SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
     TRAIN_DATA=$SAMPLE/test_lmdb
     PRETRAINED=$SAMPLE/random_r2plus1d_18_8_w0.125_L400.pkl
-    "$python" "$root/tools/random_weights.py" --save_model_path="$PRETRAINED" \
+    "$python" "$root/tools/random_weights.py" --save_model_path="$PRETRAINED" --overwrite=1 \
         --clip_length_rgb=8 --num_labels=400 --width=0.125 >&2
     # Whatever was set is for a real run: this one is a trial, of its own each time.
-    MODEL_DEPTH=18
-    CLIP_LENGTH=8
+    MODEL_NAME=''
+    MODEL_DEPTH=''
+    CLIP_LENGTH=''
     NUM_LABELS=8
     EPOCH_SIZE=16
     NUM_EPOCHS=1
     OUTPUT=$root/output/finetune_trial
     rm -rf -- "$OUTPUT"
-    set -- --width=0.125 --random_mirror=0 "$@"
+    set -- --random_mirror=0 "$@"
 elif [ -z "$TRAIN_DATA" ] || [ -z "$PRETRAINED" ]; then
     echo "finetune.sh: set TRAIN_DATA (an LMDB) and PRETRAINED (weights), or neither" >&2
     exit 2
@@ -60,9 +63,9 @@ exec "$python" "$root/tools/train_net.py" \
     --pretrained_model="$PRETRAINED" \
     ${DB_TYPE:+"--db_type=$DB_TYPE"} \
     --is_checkpoint=0 \
-    --model_name=r2plus1d \
-    --model_depth="$MODEL_DEPTH" \
-    --clip_length_rgb="$CLIP_LENGTH" \
+    ${MODEL_NAME:+"--model_name=$MODEL_NAME"} \
+    ${MODEL_DEPTH:+"--model_depth=$MODEL_DEPTH"} \
+    ${CLIP_LENGTH:+"--clip_length_rgb=$CLIP_LENGTH"} \
     --num_labels="$NUM_LABELS" \
     --batch_size="$BATCH_SIZE" \
     --base_learning_rate="$LEARNING_RATE" \

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fine-tunes R(2+1)D-34 on clips of 32 frames on UCF101; scripts/finetune.sh has the other settings.
+# Fine-tunes weights on UCF101, published with those of R(2+1)D-34 for clips of 32 frames;
+# scripts/finetune.sh has the other settings.
 set -eu
 
 root=$(cd -- "$(dirname -- "$0")/.." && pwd)

@@ -30,9 +30,9 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
     TEST_DATA=$SAMPLE/test_lmdb
     MODEL=$SAMPLE/random_ir-csn_50_8_w0.125.pkl
     LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
-    "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" --model_name=ir-csn \
-        --model_depth=50 --width=0.125 --use_pool1=1 --crop_size=224 --clip_length_rgb=8 \
-        --num_labels=8 >&2
+    "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" --overwrite=1 \
+        --model_name=ir-csn --model_depth=50 --width=0.125 --use_pool1=1 --crop_size=224 \
+        --clip_length_rgb=8 --num_labels=8 >&2
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "test_ircsn_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2
     exit 2

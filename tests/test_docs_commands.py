@@ -42,7 +42,7 @@ NOT_RUN = {
     r'^sh scripts/slurm_extract': 'tests/test_slurm_script.py does',
     r'check_image': 'builds an image',
     r'run_tests': 'runs these tests',
-    r'^rm -rf \.venv|R2PLUS1D_VENV|venv-own|^sh scripts/setup\.sh': 'tests/test_setup.py does',
+    r'^rm -rf \.venv|R2PLUS1D_VENV|^sh scripts/setup\.sh': 'tests/test_setup.py does',
     r'pip install': 'installs packages',
     r'NumGpuDevices': 'needs Caffe2',
     r'--engine=caffe2': 'needs Caffe2',

@@ -284,6 +284,14 @@ def test_one_command_from_a_folder_to_a_network_that_names_its_classes(
     assert longer.returncode == 0, longer.stderr
     assert 'continuing from tuned/r2d_w0.0625_1.mdl, after 2 iterations' in longer.stderr
     assert longer.stdout.endswith('tuned/r2d_w0.0625_2.mdl\n')
+    Model(NETWORK, Input(length=8, rate=2), random_parameters(NETWORK, 1)).save(
+        tmp_path / 'other.pkl'
+    )
+    other = run_script(
+        'finetune.sh', cwd=tmp_path, scripts=scripts, **{**settings, 'PRETRAINED': 'other.pkl'}
+    )
+    assert (other.returncode, other.stdout) == (1, '')
+    assert 'r2d_w0.0625_2.mdl began from other weights than other.pkl' in other.stderr
     shutil.copy(make_video(30), folder / 'golf' / 'c_1.mp4')
     changed = run_script('finetune.sh', cwd=tmp_path, scripts=scripts, **settings)
     assert (changed.returncode, changed.stdout) == (1, '')
@@ -291,6 +299,18 @@ def test_one_command_from_a_folder_to_a_network_that_names_its_classes(
     shown = run_tool('tools/predict.py', 'own/golf/c_1.mp4', f'--load_model_path={lines[-1]}')
     assert shown.returncode == 0, shown.stderr
     assert {line.split()[1] for line in shown.stdout.splitlines()[1:]} == {'golf', 'polo'}
+
+
+@needs_trainer
+def test_a_trial_can_be_repeated(tmp_path, sample_videos):
+    """With nothing set, and what an earlier one made."""
+    root = make_checkout(tmp_path / 'checkout')
+    shutil.copytree(sample_videos, root / 'data' / 'sample', dirs_exist_ok=True)
+    (root / 'data' / 'sample' / 'random_r2plus1d_18_8_w0.125_L400.pkl').touch()
+    done = run_script('finetune.sh', '--batch_size=2', cwd=tmp_path, scripts=root / 'scripts')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f'{root}/output/finetune_trial/r2plus1d_w0.125_1.mdl\n'
+    assert '2 blobs fresh: last_out_L8_w, last_out_L8_b' in done.stderr
 
 
 def test_the_script_needs_a_folder(tmp_path):

@@ -5,16 +5,23 @@ import shutil
 
 import pytest
 
+from r2plus1d.backends.installed import has
 from shell_scripts import run_script
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
+needs_engine = pytest.mark.skipif(
+    not (has('openvino') or has('caffe2')), reason='needs OpenVINO or Caffe2'
+)
 
 
 @pytest.fixture
 def sample(sample_videos, tmp_path):
-    return shutil.copytree(sample_videos, tmp_path / 'sample')
+    """The bundled sample, with what the scripts made before in it."""
+    folder = shutil.copytree(sample_videos, tmp_path / 'sample')
+    (folder / 'random_ir-csn_50_8_w0.125.pkl').touch()
+    return folder
 
 
+@needs_engine
 def test_accuracy_with_three_crops(sample, tmp_path):
     done = run_script(
         'test_ircsn_kinetics.sh', '--num_iter=4', f'--output={tmp_path / "p.csv"}',
@@ -27,6 +34,7 @@ def test_accuracy_with_three_crops(sample, tmp_path):
     assert [row.rpartition(',')[2] for row in rows] == ['clips', '6', '6', '6', '6']
 
 
+@needs_engine
 def test_features(sample, tmp_path):
     done = run_script(
         'extract_feature_kinetics_ircsn.sh', '--num_iterations=2', cwd=tmp_path,

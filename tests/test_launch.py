@@ -88,9 +88,10 @@ def test_logs_are_numbered_over_the_machines(together, tmp_path):
     assert [path.name for path in (tmp_path / 'run').glob('*.log')] == ['rank_3.log']
 
 
-def test_a_second_run_touches_nothing_of_the_first(together, tmp_path):
+@pytest.mark.parametrize('lock', ['r_launch_0.lock', 'train_net.lock', 'train_net_1.lock'])
+def test_a_second_run_touches_nothing_of_the_first(together, tmp_path, lock):
     place, log = tmp_path / 'run' / 'r_rendezvous', tmp_path / 'run' / 'rank_1.log'
-    with held(tmp_path / 'run', 'r_launch_0.lock'):
+    with held(tmp_path / 'run', lock):
         place.mkdir()
         log.write_text('of the first')
         with pytest.raises(HeldError, match='run is being written by process'):
@@ -235,6 +236,7 @@ def test_torchruns_variables_say_which_process_it_is(database, tmp_path, start_t
         ({'MASTER_ADDR': ''}, (), 'RANK is set, and MASTER_ADDR is not'),
         ({}, ('--num_shards=2',), 'num_shards and shard_id do not go with RANK'),
         ({'LOCAL_RANK': '1'}, ('--gpus=0',), 'LOCAL_RANK is 1, and there are 1 GPUs in gpus'),
+        ({}, ('--gpus=GPU-1',), 'gpus is GPU-1; training takes numbers'),
         ({'RANK': '2'}, (), 'shard_id is 2; with 2 shards 0 to 1'),
     ],
 )

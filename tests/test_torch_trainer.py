@@ -192,7 +192,7 @@ def test_initial_values_spread_as_caffe2s():
 
 def other_python():
     """The interpreter of the other environment, where the checkout has it."""
-    name = '.venv' if has('torch') else '.venv-torch'
+    name = '.venv' if has('torch') else '.venv-modern'
     path = ROOT / name / 'bin' / 'python'
     if not path.is_file():
         pytest.skip(f'no {path}: it has the other framework')
@@ -412,6 +412,19 @@ def test_compiling_needs_triton(monkeypatch):
 def test_what_caffe2_does_not_do_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
         open_net(trainer='caffe2', **settings)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'use_cudnn': False}, 'use_cudnn is for the trainer caffe2'),
+        ({'cudnn_workspace_limit_mb': 1}, 'cudnn_workspace_limit_mb is for the trainer caffe2'),
+    ],
+)
+def test_what_torch_does_not_read_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        open_net(trainer='torch', **settings)
 
 
 @pytest.mark.parametrize(

@@ -187,9 +187,14 @@ def test_unknown_stages_are_refused(text):
     ('arguments', 'message'),
     [
         (('--train_precision=tf32',), 'precision is tf32, which the CPU lacks; it has fp32'),
-        (('--accumulate=3',), 'a batch of 4 clips is not divided by 3 parts'),
+        (('--accumulate=3',), 'accumulate is 3, and batch_size 4 is no multiple of it'),
         (('--sync_bn=1',), 'sync_bn is for several processes; this is one'),
         (('--gpus=0',), 'gpus is 0; PyTorch sees no GPUs here'),
+        (
+            ('--gpus=GPU-1',),
+            'gpus is GPU-1; training takes numbers: set CUDA_VISIBLE_DEVICES=GPU-1',
+        ),
+        (('--gpus=GPU-1,GPU-2',), 'CUDA_VISIBLE_DEVICES=GPU-1,GPU-2 and give --gpus=0,1'),
         (('--trainer=caffe2',), 'this needs Caffe2, which is not installed here'),
         (('--freeze=res9',), 'freeze is res9; a stage of stem, res2'),
     ],

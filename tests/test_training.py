@@ -489,6 +489,9 @@ def test_the_later_of_two_checkpoints_is_continued_from(train, tmp_path):
     assert 'continuing from e/r2d_w0.0625_2.mdl' in result.stderr
     result = train('--num_epochs=2', '--file_store_path=f', given)
     assert 'continuing from e/r2d_w0.0625_1.mdl' in result.stderr
+    result = train('--num_epochs=2', '--file_store_path=f', '--profiling=1')
+    assert 'nothing was left to train: num_epochs is 2' in result.stderr
+    assert result.stdout == 'f/r2d_w0.0625_2.mdl\n'
     result = train('--num_epochs=4', '--file_store_path=e', '--epoch_size=12')
     assert result.returncode == 1
     assert 'is after 6 iterations; 3 epochs are now 9: epoch_size' in result.stderr

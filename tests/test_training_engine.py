@@ -126,7 +126,7 @@ def test_a_precision_that_this_processor_lacks(database, tmp_path, monkeypatch):
     assert not (tmp_path / 'r').exists()
 
 
-@pytest.mark.parametrize('flag', ['--engine=auto', '--engine_threads=2'])
+@pytest.mark.parametrize('flag', ['--engine=openvino', '--engine_threads=2'])
 def test_an_engine_without_a_test(train, tmp_path, flag):
     clips = '--clip_per_video=1'  # more are refused for the same reason
     done = train('--num_epochs=1', '--file_store_path=r', clips, flag, test=False)
@@ -136,6 +136,15 @@ def test_an_engine_without_a_test(train, tmp_path, flag):
     )
     assert done.returncode == 1
     assert not (tmp_path / 'r').exists()
+
+
+def test_the_default_engine_without_a_test_is_no_mistake(train):
+    clips = '--clip_per_video=1'
+    done = train(
+        '--num_epochs=1', '--file_store_path=r', clips, '--engine=auto', '--precision=fp32',
+        test=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_of_two_machines_the_first_tests_and_names_the_checkpoint(database, tmp_path):

@@ -35,7 +35,8 @@ class PlainTrainer:
 
     name, gradient_norm = 'plain', 2.5
 
-    def __init__(self, network=NETWORK, loss=1.5):
+    def __init__(self, network=NETWORK, loss=1.5, card=None):
+        self.card = card
         self.network, self.loss, self.rates, self.seconds = network, loss, [], {}
         parameters = random_parameters(network, 0)
         trained = graph.trace(network).trained
@@ -61,7 +62,7 @@ class PlainTrainer:
     def save(self, path):
         momenta = {name + MOMENTUM_SUFFIX: array for name, array in self._state.momenta.items()}
         count = np.array([self._state.iteration], np.int64)
-        save_minidb(path, {**self._state.parameters, **momenta, ITERATION: count})
+        save_minidb(path, {**self._state.parameters, **momenta, ITERATION: count}, self.card)
 
 
 class PlainData:
@@ -210,6 +211,34 @@ def test_weights_to_begin_from_keep_what_the_trainer_has_for_the_rest(tmp_path):
     assert set(parameters) == set(fresh)
     np.testing.assert_array_equal(parameters['last_out_L5_w'], fresh['last_out_L5_w'])
     np.testing.assert_array_equal(parameters['conv1_w'], random_parameters(other, 7)['conv1_w'])
+
+
+def test_a_run_that_began_from_other_weights_is_not_continued(tmp_path):
+    trainer = PlainTrainer(card={'weights_sha256': 'a'})
+    given = {'pretrained': tmp_path / 'w.pkl', 'proceed': False, 'resume': True}
+    save_pickle(given['pretrained'], random_parameters(NETWORK, 7))
+    run(trainer, tmp_path, num_epochs=1, **given, pretrained_sha256='a')
+    run(trainer, tmp_path, num_epochs=2, **given, pretrained_sha256='a')
+    with pytest.raises(
+        InputError, match=r'r2d_w0.0625_2.mdl began from other weights than .*w.pkl'
+    ):
+        run(trainer, tmp_path, num_epochs=3, **given, pretrained_sha256='b')
+    run(PlainTrainer(), tmp_path / 'of_before', num_epochs=1)  # it does not say
+    run(trainer, tmp_path / 'of_before', num_epochs=2, **given, pretrained_sha256='b')
+
+
+def test_a_checkpoint_of_another_run_is_told_from_weights(tmp_path):
+    run(PlainTrainer(), tmp_path / 'a', num_epochs=2)
+    given = {'pretrained': checkpoints.checkpoint_path(tmp_path / 'a', NETWORK, 2)}
+    hint = '; --is_checkpoint=0 takes only its weights'
+    with pytest.raises(InputError, match=f'2 epochs behind it, and num_epochs is 2{hint}'):
+        run(PlainTrainer(), tmp_path / 'b', num_epochs=2, **given)
+    with pytest.raises(InputError, match=f'number of devices differ{hint}'):
+        longer = dataclasses.replace(SCHEDULE, epoch_size=12, num_epochs=3)
+        start(PlainTrainer(), longer, folder=tmp_path / 'b', **given)
+    other = dataclasses.replace(NETWORK, num_labels=9)
+    with pytest.raises(InputError, match=f'it lacks last_out_L9_w{hint}'):
+        start(PlainTrainer(network=other), SCHEDULE, folder=tmp_path / 'b', **given)
 
 
 @pytest.mark.parametrize('loss', [float('nan'), 1e5])

@@ -23,9 +23,8 @@ from r2plus1d.backends.table import TRAINERS, TRAINING_PRECISIONS
 from r2plus1d.cli import command_line, flag_types, flags, from_flags, from_training_flags
 from r2plus1d.cli.main import run
 from r2plus1d.cli.places import require_plot
-from r2plus1d.results.hold import Hold
 from r2plus1d.training import checkpoints
-from r2plus1d.training.launch import rank_arguments, run_together
+from r2plus1d.training.launch import hold_folder, rank_arguments, run_together
 from r2plus1d.training.loop import train
 from r2plus1d.training.start import start
 
@@ -136,7 +135,7 @@ def main():
     from_training_flags.take_pretrained(args)
     from_training_flags.take_labels(args)
     from_training_flags.take_rank(args)
-    network, devices = from_flags.network(args), from_flags.devices(args)
+    network, devices = from_flags.network(args), from_training_flags.devices(args)
     if devices.kind == 'gpu' and len(devices.ids) > 1 and chosen_trainer(args.trainer) == 'torch':
         return train_on_each(devices, args)
     train_here(args, network, devices)
@@ -146,26 +145,29 @@ def main():
 def train_here(args, network, devices):
     """Train in this process, and print where the last checkpoint is."""
     folder, schedule = args.file_store_path, from_training_flags.schedule(args, devices)
-    writes = from_training_flags.shard(args).index == 0
     loop = from_training_flags.loop_settings(args, network)
+    settings = from_training_flags.trainer_settings(args, network)
+    writes = settings.shard.index == 0
     with contextlib.ExitStack() as stack:
-        stack.callback(hold_folder(folder, from_training_flags.shard(args)).release)
+        stack.callback(hold_folder(folder, settings.shard).release)
         data = stack.enter_context(from_training_flags.training_data(args, devices))
         test = None
         if args.test_data and writes:
             test = stack.enter_context(from_training_flags.test(args, network, devices))
-        settings = from_training_flags.trainer_settings(args, network)
         trainer = stack.enter_context(open_trainer(network, devices=devices, settings=settings))
         first_epoch = start(
             trainer, schedule, folder=folder, pretrained=args.pretrained_model,
             db_type=args.db_type, proceed=args.is_checkpoint, resume=args.resume,
+            pretrained_sha256=args.pretrained_sha256,
         )  # fmt: skip
         try:
             train(trainer, data, schedule, loop, first_epoch=first_epoch, test=test)
         finally:
             if args.plot and writes:
                 plot_log(checkpoints.log_path(folder, network), args.plot)
-        if args.profiling:
+        if first_epoch >= schedule.num_epochs:
+            log.info('nothing was left to train: num_epochs is %d', schedule.num_epochs)
+        elif args.profiling:
             for milliseconds, kind, blob in trainer.profile():
                 log.info('%10.3f ms  %-24s %s', milliseconds, kind, blob)
     if writes:
@@ -182,15 +184,6 @@ def train_on_each(devices, args):
         run_id=args.run_id,
         machine=machine,
     )
-
-
-def hold_folder(folder, shard):
-    """Keep other runs out of the folder, but not the other processes of this run.
-
-    The first process of a run writes, whether there are others or not.
-    """
-    process = f'_{shard.index}' if shard.index else ''
-    return Hold(folder, folder / f'train_net{process}.lock')
 
 
 def plot_log(log_path, plot):

@@ -25,7 +25,7 @@ KINDS = {
         pythons='3.10 to 3.14',
         requirements='requirements-modern.txt',
         gigabytes=4,
-        adds='PyTorch 2 for GPUs after 2018, the latest OpenVINO, and quantization',
+        adds='PyTorch 2 (faster training, GPUs after 2018), the latest OpenVINO, and quantization',
     ),
 }
 

@@ -51,13 +51,19 @@ def open_trainer(network: Network, *, devices: Devices, settings: TrainerSetting
         ModuleNotFoundError: Caffe2 is not installed, and it is to train.
     """
     constructor = find_trainer(settings.trainer)
-    if devices.names:
-        raise InputError(
-            f'gpus is {",".join(devices.names)}; training takes numbers: set '
-            f'CUDA_VISIBLE_DEVICES={",".join(devices.names)} and give 0'
-        )
+    require_numbers(devices)
     _require_trains(chosen_trainer(settings.trainer), settings)
     return constructor(network, devices=devices, settings=settings)
+
+
+def require_numbers(devices: Devices) -> None:
+    """Raise InputError for GPUs that are named: whoever trains counts them."""
+    if devices.names:
+        names, numbers = ','.join(devices.names), ','.join(map(str, devices.ids))
+        raise InputError(
+            f'gpus is {names}; training takes numbers: set CUDA_VISIBLE_DEVICES={names} and give '
+            f'--gpus={numbers}'
+        )
 
 
 def chosen_trainer(name: str) -> str:
@@ -97,6 +103,13 @@ def _require_trains(name, settings):
             f'{", ".join(precisions)}{only}'
         )
     if name == 'torch':
+        of_caffe2 = {
+            'use_cudnn': not settings.use_cudnn,
+            'cudnn_workspace_limit_mb': settings.cudnn_workspace_limit_mb
+            != TrainerSettings.cudnn_workspace_limit_mb,
+        }
+        for flag in (flag for flag, is_asked in of_caffe2.items() if is_asked):
+            raise InputError(f'{flag} is for the trainer caffe2; torch decides itself about cuDNN')
         return
     asked = {
         'accumulate': settings.parts > 1,

@@ -1,11 +1,12 @@
 """From the parsed options of tools/train_net.py to what they ask for."""
 
 import argparse
+import logging
 import os
 from contextlib import AbstractContextManager
 
 from r2plus1d.backends.base import TrainerSettings
-from r2plus1d.backends.choose import chosen_trainer
+from r2plus1d.backends.choose import chosen_trainer, require_numbers
 from r2plus1d.cli import flags, from_flags, weight_flags
 from r2plus1d.devices import Devices, Shard
 from r2plus1d.errors import InputError
@@ -17,8 +18,10 @@ from r2plus1d.training.loop import LoopSettings, Test
 from r2plus1d.training.schedule import Schedule
 from r2plus1d.training.testing import open_test
 from r2plus1d.weights import card
-from r2plus1d.weights.decided import decided
+from r2plus1d.weights.decided import decided, require_agreement
 from r2plus1d.weights.stored import open_weights
+
+log = logging.getLogger(__name__)
 
 OF_SCHEDULE = ('epoch_size', 'num_epochs', 'base_learning_rate', 'step_epoch', 'gamma')
 OF_TRAINER = (
@@ -32,12 +35,14 @@ NOT_OF_PRETRAINED = (
 )  # fmt: skip
 
 
+# What says which parameters there are, and what they do
+OF_LAYERS = ('architecture', 'depth', 'width', 'num_channels', 'use_pool1')
 OF_TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT')
 
 
 def require_tests(args: argparse.Namespace) -> None:
     """Refuse options of the engine without tests after each epoch, which alone read them."""
-    given = [name for name in flags.ENGINE if name in args.given]
+    given = [name for name in flags.ENGINE if name in args.given.changed]
     if given and not args.test_data:
         raise InputError(f'{given[0]} is for the tests after each epoch: give test_data')
 
@@ -45,22 +50,36 @@ def require_tests(args: argparse.Namespace) -> None:
 def take_pretrained(args: argparse.Namespace) -> None:
     """Let the weights in pretrained_model set the options of network and clips that are not given.
 
-    What is given may differ from them, as another length of clips does. The last layer, dropout
-    and how large crops are predicted are not theirs to decide.
+    The layers are theirs. What is given of the clips may differ, and the log says so. The last
+    layer, dropout and how large crops are predicted are not theirs to decide.
 
     Raises:
-        InputError: they cannot be read.
+        InputError: they cannot be read, or are of other layers than is given; nobody says how long
+            the clips are.
     """
+    args.pretrained_sha256 = None
     if args.pretrained_model is None:
         return
     stored = open_weights(args.pretrained_model, args.db_type)
+    args.pretrained_sha256 = stored.digest
     known = decided(stored)
-    is_flow = known.get('input_type', args.input_type) == 'flow'
-    of_input = weight_flags.FLOW_FIELDS if is_flow else weight_flags.RGB_FIELDS
-    for flag, field in {**weight_flags.NETWORK_FIELDS, **of_input}.items():
-        is_open = flag in args.given or field not in known or field in NOT_OF_PRETRAINED
-        if not is_open and field not in weight_flags.left_as_they_are(stored, args, known):
-            setattr(args, flag, known[field])
+    fields = weight_flags.fields_of(known, args)
+    flags_of = {field: flag for flag, field in fields.items()}
+    given = {field: getattr(args, flag) for flag, field in fields.items() if flag in args.given}
+    of_layers = {field: given[field] for field in OF_LAYERS if field in given}
+    require_agreement(stored, of_layers, names=flags_of, hint='; leave the flag out')
+    weight_flags.require_length(stored, {**known, **given}, flags_of)
+    kept = weight_flags.left_as_they_are(stored, args, known)
+    for field in (field for field in known if field not in NOT_OF_PRETRAINED):
+        if field not in given and field not in kept:
+            setattr(args, flags_of[field], known[field])
+        elif field in given and field not in OF_LAYERS and given[field] != known[field]:
+            log.info(
+                '%s is %s; the weights were trained with %s',
+                flags_of[field],
+                given[field],
+                known[field],
+            )
 
 
 def take_labels(args: argparse.Namespace) -> None:
@@ -93,13 +112,11 @@ def take_rank(args: argparse.Namespace) -> None:
     if not host:
         raise InputError('RANK is set, and MASTER_ADDR is not; torchrun sets both')
     args.address = (host, port) if args.num_shards > 1 else None
-    devices = from_flags.devices(args)
-    if devices.kind == 'gpu':
-        if local >= len(devices.ids):
-            raise InputError(
-                f'LOCAL_RANK is {local}, and there are {len(devices.ids)} GPUs in gpus'
-            )
-        args.gpus, args.num_gpus = [devices.ids[local]], 0
+    gpus = devices(args)
+    if gpus.kind == 'gpu':
+        if local >= len(gpus.ids):
+            raise InputError(f'LOCAL_RANK is {local}, and there are {len(gpus.ids)} GPUs in gpus')
+        args.gpus, args.num_gpus = [gpus.ids[local]], 0
 
 
 def _from_environment(name):
@@ -107,6 +124,17 @@ def _from_environment(name):
     if not text.isdigit():
         raise InputError(f'RANK is set, and {name} is {text!r}; torchrun sets it to a number')
     return int(text)
+
+
+def devices(args: argparse.Namespace) -> Devices:
+    """Return the Devices to train on.
+
+    Raises:
+        InputError: options that contradict each other, or GPUs that are named.
+    """
+    chosen = from_flags.devices(args)
+    require_numbers(chosen)
+    return chosen
 
 
 def shard(args: argparse.Namespace) -> Shard:
@@ -146,12 +174,22 @@ def training_data(args: argparse.Namespace, devices: Devices) -> TrainingData:
 
 def checkpoint_card(args: argparse.Namespace, network: Network) -> dict[str, str]:
     """Return what the checkpoints say of the network, its clips and its classes."""
-    described = card.describe(network, from_flags.clip_input(args), class_names=args.class_names)
+    described = card.describe(
+        network,
+        from_flags.clip_input(args),
+        class_names=args.class_names,
+        weights_sha256=args.pretrained_sha256,
+    )
     return {**described, **card.of_network(network, batch_norm_folded=False)}
 
 
 def trainer_settings(args: argparse.Namespace, network: Network) -> TrainerSettings:
     """Return how the network is trained, and what its checkpoints say of it."""
+    if args.batch_size % args.accumulate:
+        raise InputError(
+            f'accumulate is {args.accumulate}, and batch_size {args.batch_size} is no multiple '
+            'of it'
+        )
     rates, frozen = layer_rates(network, args.layer_rates), frozen_names(network, args.freeze)
     if set(rates) & set(frozen):
         raise InputError(

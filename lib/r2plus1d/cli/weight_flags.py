@@ -72,24 +72,39 @@ def take_weights(
 
 def _agreed(stored, args):
     """Set the options that a file decides; return it with its last layer decided."""
-    is_flow = decided(stored).get('input_type', args.input_type) == 'flow'
-    fields = {**NETWORK_FIELDS, **(FLOW_FIELDS if is_flow else RGB_FIELDS)}
+    fields = fields_of(decided(stored), args)
     names = {field: flag for flag, field in fields.items()}
     given = {field: getattr(args, flag) for flag, field in fields.items() if flag in args.given}
     stored = choose_head(stored, given, names={name: f'--{name}' for name in NETWORK_FIELDS})
     require_agreement(stored, given, names=names, hint='; leave the flag out')
     known = decided(stored)
-    if 'length' not in {**known, **given}:
-        likely = ', '.join(map(str, LIKELY_LENGTHS[:-1]))
-        raise InputError(
-            f'{stored.path} does not say how long its clips are: give --{names["length"]}, which '
-            f'is likely {likely} or {LIKELY_LENGTHS[-1]}'
-        )
+    require_length(stored, {**known, **given}, names)
     for field in set(known) - left_as_they_are(stored, args, known):
         setattr(args, names[field], known[field])
     if 'pred_layer_name' in known:
         args.pred_layer_name = stored.network.get('pred_layer_name')
     return stored
+
+
+def fields_of(known: Mapping[str, Any], args: argparse.Namespace) -> dict[str, str]:
+    """Return {flag: field} of what weights may decide, `known` being what they do decide."""
+    is_flow = known.get('input_type', args.input_type) == 'flow'
+    return {**NETWORK_FIELDS, **(FLOW_FIELDS if is_flow else RGB_FIELDS)}
+
+
+def require_length(stored: Stored, said: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Raise InputError if nobody says how long the clips are.
+
+    Args:
+        said: {field: value} of the weights and of the flags.
+        names: {field: flag}.
+    """
+    if 'length' not in said:
+        likely = ', '.join(map(str, LIKELY_LENGTHS[:-1]))
+        raise InputError(
+            f'{stored.path} does not say how long its clips are: give --{names["length"]}, which '
+            f'is likely {likely} or {LIKELY_LENGTHS[-1]}'
+        )
 
 
 def left_as_they_are(

@@ -44,6 +44,18 @@ def rank_arguments(
     ]
 
 
+def hold_folder(folder: pathlib.Path, shard: Shard) -> Hold:
+    """Keep other runs out of the folder, but not the other processes of this run.
+
+    The first process of a run writes, whether there are others or not.
+
+    Raises:
+        HeldError: another run is under way in the folder.
+    """
+    process = f'_{shard.index}' if shard.index else ''
+    return Hold(folder, folder / f'train_net{process}.lock')
+
+
 def run_together(
     commands: Sequence[Sequence[str]], *, folder: pathlib.Path, run_id: str, machine: Shard
 ) -> int:
@@ -74,6 +86,9 @@ def run_together(
         # Before anything of the other run, its meeting or its logs, is touched
         lock = folder / f'{run_id}_launch_{machine.index}.lock'
         stack.callback(Hold(folder, lock).release)
+        for number in range(first, first + len(commands)):
+            # The processes go on if the one that started them is killed.
+            hold_folder(folder, Shard(number, first + len(commands))).release()
         stack.enter_context(_meeting(folder / f'{run_id}_rendezvous', is_alone))
         processes = []
         for path, command in zip(logs, commands):

@@ -14,6 +14,7 @@ from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
 from r2plus1d.training import checkpoints
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.weights.files import read_weights
 from r2plus1d.weights.match import fit_parameter, match_parameters, with_present_names
 from r2plus1d.weights.stored import open_weights
 
@@ -29,6 +30,7 @@ def start(
     db_type: Optional[str] = None,
     proceed: bool = True,
     resume: bool = False,
+    pretrained_sha256: Optional[str] = None,
 ) -> int:
     """Set what `trainer` begins with; return the number of epochs that are already done.
 
@@ -39,14 +41,16 @@ def start(
         proceed: continue from the later of `pretrained`, if it is a checkpoint, and the newest
             one in `folder`; otherwise only take the weights of `pretrained`.
         resume: continue from the newest one in `folder`, if there is one, without `proceed` too.
+        pretrained_sha256: of `pretrained`; a run that began from other weights is not continued.
 
     Raises:
         InputError: no such file or of another network; checkpoints that would be overwritten; a
-            checkpoint that does not fit the schedule.
+            checkpoint that does not fit the schedule, or of a run that began from other weights.
     """
     epoch, path = checkpoints.newest(folder, trainer.network)
     given = pretrained and checkpoints.epoch_of(pretrained) or 0
-    if proceed and given > epoch:
+    begins_elsewhere = proceed and given > epoch
+    if begins_elsewhere:
         epoch, path = given, pretrained
     if path and not (proceed or resume):
         raise InputError(
@@ -54,9 +58,17 @@ def start(
             '--file_store_path starts afresh'
         )
     if path:
-        state = checkpoints.read(path, trainer.network)
-        log.info('continuing from %s, after %d iterations', path, state.iteration)
-        _require_fit(path, state.iteration, epoch, schedule)
+        if pretrained and not (proceed and given):
+            _require_same_beginning(path, pretrained, pretrained_sha256)
+        try:
+            state = _state_to_continue(path, epoch, trainer.network, schedule)
+            if begins_elsewhere and epoch >= schedule.num_epochs:
+                raise InputError(
+                    f'{path} has {epoch} epochs behind it, and num_epochs is {schedule.num_epochs}'
+                )
+        except InputError as error:
+            hint = '; --is_checkpoint=0 takes only its weights' if begins_elsewhere else ''
+            raise InputError(f'{error}{hint}') from None
         trainer.restore(state)
         return epoch
     if pretrained:
@@ -69,13 +81,26 @@ def start(
     return 0
 
 
-def _require_fit(path, done, epoch, schedule):
-    expected = epoch * schedule.iterations
-    if done != expected:
+def _require_same_beginning(path, pretrained, sha256):
+    began = (read_weights(path).card or {}).get('weights_sha256', sha256)
+    if sha256 and began != sha256:
         raise InputError(
-            f'{path} is after {done} iterations; {epoch} epochs are now {expected}: '
+            f'{path} began from other weights than {pretrained}: another '
+            '--file_store_path (OUTPUT of the scripts) starts afresh'
+        )
+
+
+def _state_to_continue(path, epoch, network, schedule):
+    """The state in a checkpoint, which fits the schedule."""
+    state = checkpoints.read(path, network)
+    log.info('continuing from %s, after %d iterations', path, state.iteration)
+    expected = epoch * schedule.iterations
+    if state.iteration != expected:
+        raise InputError(
+            f'{path} is after {state.iteration} iterations; {epoch} epochs are now {expected}: '
             'epoch_size, batch_size or the number of devices differ'
         )
+    return state
 
 
 def fine_tune(

@@ -85,7 +85,7 @@ def describe(
 
     Args:
         class_names: num_labels texts.
-        weights_sha256: of the weight file, in hexadecimal.
+        weights_sha256: of the weight file that its parameters came from, in hexadecimal.
 
     Raises:
         InputError: an impossible setting, names that are too few or too many.
