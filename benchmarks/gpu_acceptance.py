@@ -6,12 +6,13 @@
 
 Weights and clips are random; nothing is downloaded. Each step prints one line of JSON when it ends:
 its name, its seconds, what it found, and `ok` where something can be wrong. A step that fails says
-`error`, and the next one begins. After 9 minutes no new step begins; --only=PART runs the steps
+`error`, and the next one begins. After 8 minutes no new step begins; --only=PART runs the steps
 whose names have PART in them, such as those that were skipped. The last line counts the steps. The
 exit status is 1 if a step was not ok or was skipped for lack of time.
 """
 
 import json
+import math
 import time
 
 import gpu_correctness
@@ -23,7 +24,7 @@ from r2plus1d.backends import choose
 from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
 
-SECONDS = 540
+SECONDS = 480
 STAGES = {
     'correctness': gpu_correctness.steps,
     'inference': gpu_inference.steps,
@@ -55,7 +56,7 @@ def main():
             found = tried(step, setting)
             kind = 'ok' if found.get('ok', True) else 'wrong'
         counts[kind] += 1
-        print(json.dumps({'step': name, **found}), flush=True)
+        print(json.dumps(plain({'step': name, **found}), allow_nan=False), flush=True)
     print(json.dumps({'step': 'end', **counts}))
     return 1 if counts['wrong'] or counts['too late'] else 0
 
@@ -65,11 +66,20 @@ def tried(step, setting):
     began = time.monotonic()
     try:
         found = step(setting)
+        setting.clean()
     except Exception as error:  # of whatever kind: the next step is another question
         text = str(error).strip().partition('\n')[0]
         found = {'ok': False, 'error': f'{type(error).__name__}: {text}'}
-    setting.clean()
     return {'seconds': round(time.monotonic() - began, 2), **found}
+
+
+def plain(found):
+    """`found` with words for the numbers that JSON lacks."""
+    if isinstance(found, dict):
+        return {name: plain(value) for name, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [plain(value) for value in found]
+    return found if not isinstance(found, float) or math.isfinite(found) else str(found)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from r2plus1d.weights.onnx_model import plan_of
 
 OUTPUTS = ('softmax', 'final_avg')
 NETWORKS = (('r2plus1d', 18), ('r2plus1d', 34), ('r3d', 18), ('mc3', 18), ('ir-csn', 50))
+FULL_WIDTH = (('r2plus1d', 18), ('ir-csn', 50))  # each takes a minute
 ALLOWED = {'fp32': 1e-4, 'tf32': 1e-2, 'fp16': 1e-2, 'bf16': 5e-2}  # against float64
 AGAIN = {'fp32': 1e-5, 'tf32': 1e-3, 'fp16': 1e-3, 'bf16': 1e-2}  # the same clip in another place
 CLIPS = 3
@@ -29,13 +30,13 @@ def steps(setting):
         yield f'{precision}: two runs', functools.partial(repeat, precision=precision)
     yield 'memory that does not suffice', exhaust
     yield 'a process that is killed', kill
-    networks = [('r2plus1d', 10)] if setting.tiny else NETWORKS
-    widths = (SMALL_WIDTH,) if setting.tiny else (SMALL_WIDTH, 1.0)
-    for width in widths:
-        for name, depth in networks:
-            for precision in setting.precisions:
-                step = functools.partial(compare, name=(name, depth, width), precision=precision)
-                yield f'{name}-{depth}, width {width}, {precision}: against float64', step
+    networks = [(*network, SMALL_WIDTH) for network in NETWORKS]
+    networks += [(*network, 1.0) for network in FULL_WIDTH]
+    for name in [('r2plus1d', 10, SMALL_WIDTH)] if setting.tiny else networks:
+        for precision in setting.precisions:
+            step = functools.partial(compare, name=name, precision=precision)
+            architecture, depth, width = name
+            yield f'{architecture}-{depth}, width {width}, {precision}: against float64', step
 
 
 def opened(setting, network, precision, *, devices=None, deterministic=False):

@@ -1,5 +1,6 @@
 """benchmarks/gpu_acceptance.py on a CPU, with little to compute; its figures are not tested."""
 
+import itertools
 import json
 import sys
 
@@ -20,7 +21,10 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))
 import gpu_acceptance  # noqa: E402
 import gpu_correctness  # noqa: E402
 import gpu_inference  # noqa: E402
+import gpu_training  # noqa: E402
 from gpu_steps import Setting  # noqa: E402
+
+from r2plus1d.backends.pytorch.gradients import Gradients  # noqa: E402
 
 
 def lines_of(capsys_text):
@@ -107,7 +111,7 @@ def test_what_the_engine_does_is_measured_first(monkeypatch):
         'fp32, 32 clips, 2D, padded, graphs', 'bf16, 32 clips, 2D, padded, graphs',
         'fp32: with decoding', 'bf16: with decoding',
     ]  # fmt: skip
-    assert len(names) == len(set(names)) == 2 + 2 + 2 * (5 * 4 + 1)
+    assert len(names) == len(set(names)) == 2 + 2 + 2 * (5 * 2 + 3)
     assert all(name.endswith('compiled') for name in names[-2:])
 
 
@@ -133,3 +137,25 @@ def test_depthwise_convolutions():
     rows = [line.strip('|').split('|') for line in done.stdout.splitlines() if '|' in line][2:]
     assert [row[0].strip() for row in rows] == precisions('float32', 'bfloat16')
     assert all(float(number) > 0 for row in rows for number in row[2:])
+
+
+def test_wrong_gradients_are_seen(monkeypatch):
+    """Such as are of other labels, in the second of the two runs."""
+    setting, right, batches = Setting('cpu', tiny=True), Gradients.add, itertools.count()
+
+    def add(self, data, label, iteration):
+        is_first = next(batches) < gpu_training.STEPS
+        return right(self, data, label if is_first else label + 1, iteration)
+
+    assert gpu_training.compare(setting, precision='fp32')['ok']
+    monkeypatch.setattr(Gradients, 'add', add)
+    found = gpu_training.compare(setting, precision='fp32')
+    assert found['weights'] > gpu_training.ALLOWED['bf16']
+    assert not found['ok']
+
+
+def test_what_json_lacks_is_a_word():
+    assert gpu_acceptance.plain({'a': [float('inf')], 'b': (1.5, 2)}) == {
+        'a': ['inf'],
+        'b': [1.5, 2],
+    }

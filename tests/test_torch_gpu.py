@@ -379,6 +379,17 @@ def test_a_graph_that_cannot_be_captured_is_done_without(monkeypatch, expected, 
     assert f'runs without CUDA graphs: {failure}' in caplog.text
 
 
+def test_a_failed_capture_that_pytorch_takes_for_going_on(monkeypatch, expected):
+    def empty_cache():
+        raise RuntimeError('captures_underway.empty() INTERNAL ASSERT FAILED')
+
+    with stand_in(monkeypatch) as cuda:
+        monkeypatch.setattr(torch.cuda, 'empty_cache', empty_cache)
+        cuda.failures_in_capture = [RuntimeError('CUDA error: not permitted')]
+        found = run_all(opened())
+    assert largest_difference(found, expected) < ALLOWED
+
+
 def test_what_a_failed_capture_took_is_free_for_the_plain_call(monkeypatch):
     made = []
 

@@ -105,6 +105,15 @@ def test_releases_of_cudnn(monkeypatch, caplog, version, precision, has_3d, warn
     assert ('install nvidia-cudnn 9.15' in caplog.text) is warns
 
 
+def test_cudnn_that_is_too_new_for_another_gpu(monkeypatch, caplog):
+    def version():
+        raise RuntimeError('cuDNN 9.11 does not support the GPU 0')
+
+    monkeypatch.setattr(torch.backends.cudnn, 'version', version)
+    gpu_checks.warn_of_cudnn('bf16', has_3d=True)
+    assert not caplog.text
+
+
 def test_what_is_said_of_gpus(cuda):
     cuda('get_device_capability', lambda i=0: (7, 5))
     assert about.devices()[1] == ('GPU 0, stand-in', ['fp32', 'fp16'])

@@ -397,6 +397,47 @@ def test_compiling_needs_triton(monkeypatch):
         trainer._require(Devices('gpu'), settings)
 
 
+@needs_torch
+def test_compiling_needs_a_compiler_and_headers(monkeypatch, tmp_path):
+    from r2plus1d.backends.pytorch import trainer
+
+    monkeypatch.setattr(trainer, 'find_spec', lambda name: 'there')
+    monkeypatch.setattr(trainer.shutil, 'which', lambda name: None)
+    with pytest.raises(InputError, match='compile needs a C compiler: install gcc, or set CC'):
+        trainer._require_compiler()
+    monkeypatch.setattr(trainer.shutil, 'which', lambda name: name)
+    monkeypatch.setattr(trainer.sysconfig, 'get_path', lambda name: str(tmp_path))
+    with pytest.raises(InputError, match=r'compile needs .*Python\.h: install the headers'):
+        trainer._require_compiler()
+    (tmp_path / 'Python.h').touch()
+    trainer._require_compiler()
+
+
+@needs_torch
+def test_compiling_does_not_go_with_batch_norm_over_processes(monkeypatch):
+    from r2plus1d.backends.pytorch import trainer
+
+    monkeypatch.setattr(trainer, '_require_compiler', lambda: None)
+    monkeypatch.setattr(trainer.device, 'require', lambda devices, precision: None)
+    settings = TrainerSettings('torch', compiles=True, sync_bn=True, shard=Shard(0, 2))
+    with pytest.raises(InputError, match='sync_bn does not go with compile'):
+        trainer._require(Devices('gpu'), settings)
+
+
+@needs_torch
+def test_a_gpu_gives_back_what_is_unused_before_a_test(monkeypatch):
+    import torch
+
+    emptied = []
+    monkeypatch.setattr(torch.cuda, 'empty_cache', lambda: emptied.append(1))
+    with open_net() as net:
+        net.state()
+        assert not emptied
+        net._device = torch.device('cuda', 0)
+        net.state()
+    assert emptied == [1]
+
+
 @needs_caffe2
 @pytest.mark.parametrize(
     ('settings', 'message'),

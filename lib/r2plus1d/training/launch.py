@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Optional
+from collections.abc import Iterator, Sequence
+from typing import Optional
 
 from r2plus1d.devices import Shard
 from r2plus1d.errors import printable
@@ -90,10 +90,12 @@ def run_together(
             # The processes go on if the one that started them is killed.
             hold_folder(folder, Shard(number, first + len(commands))).release()
         stack.enter_context(_meeting(folder / f'{run_id}_rendezvous', is_alone))
-        processes = []
+        processes = stack.enter_context(_ended())
         for path, command in zip(logs, commands):
             errors = None if path is logs[0] else stack.enter_context(path.open('wb'))
-            processes.append(stack.enter_context(_process(command, environment, errors)))
+            processes.append(
+                subprocess.Popen([sys.executable, *command], env=environment, stderr=errors)
+            )
         failed = _wait(processes)
         if failed is None:
             return 0
@@ -114,19 +116,19 @@ def _meeting(place: pathlib.Path, is_alone: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _process(
-    command: Sequence[str], environment: Mapping[str, str], errors: Optional[IO[bytes]]
-) -> 'Iterator[subprocess.Popen[bytes]]':
-    """Start a process; it ends with the block at the latest."""
-    process = subprocess.Popen([sys.executable, *command], env=environment, stderr=errors)
+def _ended() -> 'Iterator[list[subprocess.Popen[bytes]]]':
+    """Give a list of processes, which end with the block at the latest, all at the same time."""
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        yield process
+        yield processes
     finally:
-        if process.poll() is None:
+        for process in processes:
             process.terminate()
+        latest = time.monotonic() + PATIENCE
+        for process in processes:
             try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
+                process.wait(max(0, latest - time.monotonic()))
+            except subprocess.TimeoutExpired:  # one that waits for a GPU heeds no signal
                 process.kill()
                 process.wait()
 

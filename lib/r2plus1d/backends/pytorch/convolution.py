@@ -4,12 +4,13 @@ PyTorch has faster kernels in 2D. On data in channels_last_3d both forms are vie
 copied. The results differ from the 3D form's by float32 rounding.
 """
 
+from collections.abc import Iterable
 from typing import Callable, Optional, Union
 
 import torch
 from torch.nn import functional
 
-from r2plus1d.networks.graph import Window
+from r2plus1d.networks.graph import Node, Window
 
 Sizes = tuple[int, ...]
 
@@ -70,8 +71,13 @@ def convolve(
     return form.back(conv(form.of(data), weight, bias, stride, pad, group, other))
 
 
-def is_factored(window: Window) -> bool:
-    """Whether `convolve` computes it in 2D."""
+def has_3d(nodes: Iterable[Node]) -> bool:
+    """Whether `convolve` computes the convolution of a node in 3D."""
+    windows = (node.window for node in nodes if node.kind == 'Conv')
+    return any(window is not None and not _is_factored(window) for window in windows)
+
+
+def _is_factored(window: Window) -> bool:
     is_point = window.kernel == (1, 1, 1) and window.pad == (0, 0, 0)
     return is_point or _is_of_images(*window) or _is_of_times(*window)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from r2plus1d.backends.pytorch.convolution import is_factored
+from r2plus1d.backends.pytorch.convolution import has_3d
 from r2plus1d.backends.pytorch.device import CpuDevice
 from r2plus1d.backends.pytorch.failures import failures_in_words
 from r2plus1d.backends.pytorch.gpu_checks import warn_of_cudnn
@@ -82,12 +82,7 @@ class GpuDevice(CpuDevice):
         self._submitted = 0
 
     def load(self, plan: Plan, values: Mapping[str, np.ndarray]) -> None:
-        has_3d = any(
-            not (self._form['as_images'] and is_factored(node.window))
-            for node in plan.nodes
-            if node.kind == 'Conv' and node.window is not None
-        )
-        warn_of_cudnn(self._precision, has_3d)
+        warn_of_cudnn(self._precision, not self._form['as_images'] or has_3d(plan.nodes))
         super().load(plan, values)
         # What was captured computes with the parameters of before.
         self._run = GraphRunner(self._compute) if self._with_graphs else self._compute

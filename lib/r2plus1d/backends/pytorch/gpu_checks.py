@@ -95,8 +95,13 @@ def warn_of_cudnn(precision: str, has_3d: bool) -> None:
     Args:
         has_3d: whether the network has convolutions that are computed in 3D.
     """
-    version = torch.backends.cudnn.version() or 0
-    if has_3d and precision in ('bf16', 'fp16') and version in BAD_CUDNN:
+    if not has_3d or precision not in ('bf16', 'fp16'):
+        return
+    try:
+        version = torch.backends.cudnn.version() or 0
+    except RuntimeError:  # cuDNN is too new for another GPU of this machine, an old one
+        return
+    if version in BAD_CUDNN:
         log.warning(
             'cuDNN %d.%d computes 3D convolutions of %s slowly or wrongly: install '
             'nvidia-cudnn 9.15 or later, or take --precision=tf32 or fp32',

@@ -1,5 +1,6 @@
 """CUDA graphs: the launches of all kernels of a network, captured once, are one launch later."""
 
+import contextlib
 import logging
 from typing import Any, Callable, NamedTuple
 
@@ -45,7 +46,8 @@ class GraphRunner:
             return self._function(data)
         if key not in self._captured and not self._is_captured(key, data):
             self._is_plain = True
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # PyTorch may take it for still capturing
+                torch.cuda.empty_cache()
             return self._function(data)
         captured = self._captured[key]
         captured.given.copy_(data)

@@ -1,5 +1,6 @@
 """The processes that train one network together, each with one device. It imports PyTorch."""
 
+import atexit
 import contextlib
 import datetime
 import os
@@ -21,6 +22,7 @@ from r2plus1d.errors import BackendError
 # The others wait for the process that tests and saves after an epoch.
 PATIENCE = datetime.timedelta(days=1)
 PATIENCE_TO_MEET = datetime.timedelta(minutes=10)
+FAILED = 1  # exit status
 LOOPBACK = ('127.0.0.1', 'localhost')
 COLLECTIVES = {'cpu': 'gloo', 'gpu': 'nccl'}
 STORE = 'store'
@@ -51,7 +53,8 @@ class Ranks:
 
     def wrap(self, module: torch.nn.Module) -> DistributedDataParallel:
         """Return the module with the mean of the gradients over all ranks; rank 0's parameters."""
-        return DistributedDataParallel(module, broadcast_buffers=False)
+        with self.speaking():  # NCCL meets here
+            return DistributedDataParallel(module, broadcast_buffers=False)
 
     def mean(self, values: torch.Tensor) -> list[float]:
         """Return the means over all ranks of (N,) values."""
@@ -116,6 +119,8 @@ def _over_channels(values):
 
 def _is_of_connection(error):
     text = str(error).lower()
+    if 'out of memory' in text:
+        return False
     return 'connection' in text or 'gloo' in text or 'nccl' in text
 
 
@@ -139,7 +144,9 @@ def _open_store(settings: TrainerSettings) -> Iterator[torch.distributed.Store]:
         )  # fmt: skip
     except RuntimeError as error:
         raise BackendError(f'no meeting at {host}:{port}: {_first_line(error)}') from None
-    yield store
+    # What an attempt of before left there, if torchrun starts the processes anew, is not read.
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    yield torch.distributed.PrefixStore(f'attempt_{attempt}', store)
 
 
 def _first_line(error):
@@ -167,5 +174,11 @@ def open_ranks(devices: Devices, settings: TrainerSettings) -> Iterator[Optional
         )
         try:
             yield Ranks(shard.index, shard.count)
-        finally:
-            torch.distributed.destroy_process_group()
+        except BaseException:
+            if COLLECTIVES[devices.kind] == 'nccl':
+                # Others may wait in a collective for ever, and the end of the group for them.
+                atexit.register(os._exit, FAILED)
+            else:
+                torch.distributed.destroy_process_group()
+            raise
+        torch.distributed.destroy_process_group()

@@ -2,7 +2,10 @@
 
 import contextlib
 import math
+import os
 import pathlib
+import shutil
+import sysconfig
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Optional
@@ -13,7 +16,9 @@ import torch
 from r2plus1d.backends.base import TrainerSettings, TrainingState
 from r2plus1d.backends.pytorch import device
 from r2plus1d.backends.pytorch.clock import Clock
+from r2plus1d.backends.pytorch.convolution import has_3d
 from r2plus1d.backends.pytorch.failures import failures_in_words
+from r2plus1d.backends.pytorch.gpu_checks import warn_of_cudnn
 from r2plus1d.backends.pytorch.gradients import Gradients
 from r2plus1d.backends.pytorch.memory import keep_freed_memory, use_huge_pages
 from r2plus1d.backends.pytorch.profile import profile_steps
@@ -65,6 +70,7 @@ class TorchTrainer:
             keep_freed_memory()
         else:
             self._ending.enter_context(_gpu(self._device, settings.precision == 'tf32'))
+            warn_of_cudnn(settings.precision, has_3d(graph.trace(network).nodes))
         self._ranks = self._ending.enter_context(open_ranks(devices, settings))
         with self._memory_for('the parameters'):
             self._module = TrainingModule(
@@ -147,7 +153,12 @@ class TorchTrainer:
             )
 
     def state(self) -> TrainingState:
-        """Return a copy of everything from which training continues."""
+        """Return a copy of everything from which training continues.
+
+        What a GPU's memory is not needed for meanwhile is given back, for the test that follows.
+        """
+        if self._device.type == 'cuda':
+            torch.cuda.empty_cache()
         momenta = {
             name: momentum.cpu().numpy().copy()
             for name, momentum in zip(self._module.trained, self._momenta)
@@ -185,11 +196,8 @@ class TorchTrainer:
 
 def _require(devices: Devices, settings: TrainerSettings) -> None:
     """Raise InputError unless PyTorch can train so on the devices."""
-    if settings.compiles and devices.kind == 'gpu' and find_spec('triton') is None:
-        raise InputError(
-            'compile needs Triton, which is not installed: it comes with PyTorch for CUDA, and the '
-            'Docker image leaves it out'
-        )
+    if settings.compiles and devices.kind == 'gpu':
+        _require_compiler()
     if devices.kind == 'cpu' and settings.precision == 'tf32':
         raise InputError(f'precision is tf32, which {devices} lacks; it has fp32')
     device.require(devices, settings.precision)
@@ -204,6 +212,26 @@ def _require(devices: Devices, settings: TrainerSettings) -> None:
         raise InputError('sync_bn is for several processes; this is one')
     if settings.sync_bn and (settings.parts > 1 or len(devices.ids) > 1):
         raise InputError('sync_bn does not go with accumulate or cpu_replicas')
+    if settings.sync_bn and settings.compiles:
+        raise InputError(
+            'sync_bn does not go with compile: PyTorch compiles no batch norm over GPUs'
+        )
+
+
+def _require_compiler():
+    """Refuse what PyTorch would tell in a traceback at the first step."""
+    if find_spec('triton') is None:
+        raise InputError(
+            'compile needs Triton, which is not installed: it comes with PyTorch for CUDA, and the '
+            'Docker image leaves it out'
+        )
+    if not any(map(shutil.which, filter(None, (os.environ.get('CC'), 'gcc', 'clang')))):
+        raise InputError('compile needs a C compiler: install gcc, or set CC')
+    header = pathlib.Path(sysconfig.get_path('include'), 'Python.h')
+    if not header.is_file():
+        raise InputError(
+            f'compile needs {header}: install the headers of this Python (python3-dev)'
+        )
 
 
 def _norm_of(gradients):

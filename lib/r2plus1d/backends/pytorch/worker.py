@@ -251,6 +251,8 @@ def _open_here(place, memory, options):
     if options['deterministic']:
         os.environ['CUBLAS_WORKSPACE_CONFIG'] = CUBLAS_WORKSPACE
         torch.use_deterministic_algorithms(True)
+    # An image for GPUs may have set it; convolutions in tf32 are a setting of cuDNN's.
+    torch.backends.cuda.matmul.allow_tf32 = False
     names = () if place.name is None else (place.name,)
     gpu_checks.require_gpus([number], options['precision'], names)
     device = open_device('gpu', number, **options)

@@ -1,0 +1,96 @@
+"""The processes of one training when one of them fails: over gloo on 127.0.0.1, as over NCCL."""
+
+import datetime
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+from r2plus1d.backends.base import TrainerSettings
+from r2plus1d.backends.installed import has
+from r2plus1d.devices import Devices, Shard
+from r2plus1d.errors import BackendError
+
+if not has('torch'):
+    pytest.skip('needs PyTorch 2', allow_module_level=True)
+
+import torch  # noqa: E402
+
+from r2plus1d.backends.pytorch import ranks  # noqa: E402
+
+ENDS_EARLY = """
+import os, sys, torch
+from r2plus1d.backends.base import TrainerSettings
+from r2plus1d.backends.pytorch.ranks import open_ranks
+from r2plus1d.devices import Devices, Shard
+settings = TrainerSettings('torch', shard=Shard(1, 2), address=('127.0.0.1', int(sys.argv[1])))
+with open_ranks(Devices(), settings) as those:
+    assert those.mean(torch.tensor([3.0])) == [2.0]
+    os._exit(7)
+"""
+FAILS_OVER_NCCL = """
+import contextlib, time
+import torch.distributed as distributed
+from r2plus1d.backends.base import TrainerSettings
+from r2plus1d.backends.pytorch import ranks
+from r2plus1d.cli.main import run
+from r2plus1d.devices import Devices, Shard
+from r2plus1d.errors import BackendError
+ranks._open_store = lambda settings: contextlib.nullcontext()
+distributed.init_process_group = lambda *args, **options: None
+distributed.get_backend = lambda: 'nccl'
+distributed.destroy_process_group = lambda: time.sleep(1000)  # others are in a collective
+def main():
+    with ranks.open_ranks(Devices('gpu'), TrainerSettings(shard=Shard(0, 2))):
+        raise BackendError('too little free memory')
+run(main)
+"""
+
+
+def free_port():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return server.getsockname()[1]
+
+
+def environment():
+    return {**os.environ, 'PYTHONPATH': str(ROOT / 'lib'), 'GLOO_SOCKET_IFNAME': 'lo'}
+
+
+def settings_of(index, count, port):
+    return TrainerSettings('torch', shard=Shard(index, count), address=('127.0.0.1', port))
+
+
+def test_the_loss_of_another_process_is_one_line(monkeypatch):
+    monkeypatch.setenv('GLOO_SOCKET_IFNAME', 'lo')
+    port = free_port()
+    other = subprocess.Popen([sys.executable, '-c', ENDS_EARLY, str(port)], env=environment())
+    with ranks.open_ranks(Devices(), settings_of(0, 2, port)) as those:
+        assert those.mean(torch.tensor([1.0])) == [2.0]
+        assert other.wait(60) == 7
+        with pytest.raises(BackendError, match=r'^process 0 of 2 has lost the others: one has'):
+            those.mean(torch.tensor([1.0]))
+
+
+def test_a_meeting_to_which_nobody_comes(monkeypatch):
+    monkeypatch.setattr(ranks, 'PATIENCE_TO_MEET', datetime.timedelta(seconds=1))
+    port = free_port()
+    alone = ranks.open_ranks(Devices(), settings_of(1, 2, port))
+    with pytest.raises(BackendError, match=f'^no meeting at 127.0.0.1:{port}: '), alone:
+        pass
+
+
+def test_what_fails_over_nccl_waits_for_nobody():
+    done = subprocess.run(
+        [sys.executable, '-c', FAILS_OVER_NCCL], env=environment(), capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == '-c: too little free memory\n'
+
+
+def test_a_lack_of_memory_is_no_loss_of_a_process():
+    assert ranks._is_of_connection(RuntimeError('NCCL error: unhandled system error'))
+    assert not ranks._is_of_connection(RuntimeError('NCCL error: CUDA out of memory'))
