@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import Entry, Store
+from r2plus1d.features.store import Store
 
 COLUMNS = {'x': Column((3,), 'float32'), 'y': Column((), 'int64')}
 RECORDS, ROWS, BATCH = 11, 2, 3

@@ -8,9 +8,9 @@ import pytest
 
 from extraction import FLAGS, by_hand, rows_of, run_here, save_weights
 from r2plus1d.errors import InputError
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.per_video import VideoFolder, names_below
-from r2plus1d.features.store import Entry
 from r2plus1d.results.hold import HeldError, holding
 from r2plus1d.video.clip_settings import ClipSettings
 

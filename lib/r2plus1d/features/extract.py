@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Optional, Union
 import numpy as np
 
 from r2plus1d.errors import InputError, require_integer
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column
 from r2plus1d.features.per_video import VideoFolder
-from r2plus1d.features.store import Entry, Store
+from r2plus1d.features.store import Store
 from r2plus1d.inference.finite import failure_of
 from r2plus1d.inference.streaming import run_each
 from r2plus1d.networks import cost

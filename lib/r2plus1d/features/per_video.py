@@ -17,8 +17,8 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 
 from r2plus1d.errors import InputError
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column
-from r2plus1d.features.store import Entry
 from r2plus1d.results.complete import complete_csv, complete_file
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.hold import holding

@@ -15,6 +15,7 @@ import numpy as np
 
 from r2plus1d.devices import Shard
 from r2plus1d.errors import InputError
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.job import (
     Extracted,
     FeatureJob,
@@ -24,7 +25,7 @@ from r2plus1d.features.job import (
     finish,
     open_store,
 )
-from r2plus1d.features.store import BLOCK_BYTES, Entry, Store, discard, is_begun
+from r2plus1d.features.store import BLOCK_BYTES, Store, discard, is_begun
 from r2plus1d.results.arguments import differing, read_arguments
 from r2plus1d.results.shards import ENGINE_ARGUMENTS, DoneShard, ShardFolder
 from r2plus1d.sources.part import SourcePart

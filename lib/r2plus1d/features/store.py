@@ -18,10 +18,11 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Optional, Union
+from typing import Union
 
 import numpy as np
 
+from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column, NpyFile
 from r2plus1d.results.arguments import (
     Arguments,
@@ -35,30 +36,6 @@ from r2plus1d.results.journal import Journal
 SECONDS_BETWEEN_SYNCS = 2.0
 BLOCK_BYTES = 4 << 20
 JOURNAL, LOCK = 'journal.jsonl', 'lock'
-
-
-class Entry(NamedTuple):
-    """What the journal says of one record.
-
-    Attributes:
-        index: the record's position in the database, which is its place in the arrays.
-        key, file: the record's key, and the path of its video or None.
-        labels, video_id: as stored, or None.
-        starts: the first frame of each of its rows.
-        seconds: (begin, end) of each of its rows, None where not known.
-        right: rows whose most probable class is the label; None if that was not asked for.
-        failure: the reason for having no rows, or None.
-    """
-
-    index: int  # type: ignore[assignment]  # it hides tuple.index
-    key: str
-    file: Optional[str]
-    labels: Sequence[int]
-    video_id: Optional[int]
-    starts: Sequence[int] = ()
-    seconds: Sequence[Sequence[Optional[float]]] = ()
-    right: Optional[int] = None
-    failure: Optional[str] = None
 
 
 class Store:

@@ -8,8 +8,9 @@ import numpy as np
 
 from r2plus1d.networks.input import Input, normalize_rgb
 from r2plus1d.video.clip_settings import ClipSettings
-from r2plus1d.video.decode import Picture, Video
+from r2plus1d.video.decode import Video
 from r2plus1d.video.flow import Flows
+from r2plus1d.video.picture import Picture
 from r2plus1d.video.resize import crop_offsets, output_size, random_crop_offset
 
 

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import av
 import av.error
@@ -24,22 +24,9 @@ from r2plus1d.video.container import open_container, video_stream
 from r2plus1d.video.convert import Converter
 from r2plus1d.video.keyframes import from_keyframe
 from r2plus1d.video.packets import PacketReader
+from r2plus1d.video.picture import Picture
 from r2plus1d.video.sampling import MAX_FRAMES, start_timestamp
 from r2plus1d.video.timestamps import BestEffort, order_stamps
-
-
-class Picture(NamedTuple):
-    """One frame of a video.
-
-    Attributes:
-        index: its place among the frames that were asked for.
-        pixels: uint8 H x W x 3, RGB.
-        seconds: when it is shown, from the beginning of the video; NaN if that is not known.
-    """
-
-    index: int  # type: ignore[assignment]  # tuple.index, which nobody calls
-    pixels: np.ndarray
-    seconds: float
 
 
 class Video:
