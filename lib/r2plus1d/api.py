@@ -10,18 +10,20 @@ import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Optional, Union
 
-from r2plus1d.backends.choose import EngineSettings, open_engine
+from r2plus1d.backends.base import EngineSettings
 from r2plus1d.datasets.database import DATA_FILE
 from r2plus1d.datasets.video_files import FoundVideos, find_videos
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError, require_integer, require_one_of
 from r2plus1d.evaluation.evaluate import EvaluationSettings, Result
 from r2plus1d.evaluation.evaluate import evaluate as evaluate_source
+from r2plus1d.evaluation.journal import ScoreJournal
 from r2plus1d.evaluation.metrics import AGGREGATIONS
 from r2plus1d.evaluation.video_classes import Prediction, PredictionSettings, predict_videos
 from r2plus1d.features import job as jobs
 from r2plus1d.features.extract import ExtractionSettings
 from r2plus1d.features.publish import FeatureOutput, Totals
+from r2plus1d.inference.opened import opened
 from r2plus1d.keywords import (
     UNIFORM_CLIPS,
     AnyPath,
@@ -36,6 +38,7 @@ from r2plus1d.model import Model
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.pictures.activation_maps import ActivationMaps
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.hold import holding, holding_if_writable
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
@@ -159,6 +162,7 @@ def evaluate(
     database: AnyPath,
     *,
     use_local_file: bool = False,
+    overwrite: bool = False,
     batch_size: int = 6,
     limit: Optional[int] = None,
     devices: Devices = Devices(),  # noqa: B008 - frozen
@@ -167,9 +171,12 @@ def evaluate(
 ) -> Result:
     """Score every record of a database; `str(result.score)` is what the tool prints.
 
+    With an `output`, a run that was interrupted continues.
+
     Args:
         database: the folder of an LMDB.
         use_local_file: it holds paths of videos, not videos.
+        overwrite: begin again, whatever an interrupted run with the same output left.
         batch_size: videos that a device gets at a time.
         limit: records that are scored, the first ones; None is all.
         devices, decode_threads: as in `predict`.
@@ -177,7 +184,7 @@ def evaluate(
             ClipSettings and of EngineSettings.
 
     Raises:
-        InputError: not a database, a setting that is unknown.
+        InputError: not a database, a setting that is unknown, an interrupted run of other settings.
     """
     require_devices(devices, decode_threads)
     words = words_of(evaluate)
@@ -193,8 +200,25 @@ def evaluate(
     reader = DatabaseSource(
         pathlib.Path(database), clips, needs, threads=decode_threads, ahead=batch, limit=limit
     )
-    with reader, _opened(model, engine_settings, devices, [model.network.prediction]) as engine:
-        return evaluate_source(reader, engine, EvaluationSettings(batch_size=batch, **chosen))
+    places = EvaluationSettings(batch_size=batch, **chosen)
+    with (
+        holding(places.output),
+        holding_if_writable(places.failures),
+        reader,
+        opened(model, engine_settings, devices, [model.network.prediction]) as engine,
+        contextlib.ExitStack() as stack,
+    ):
+        journal = None
+        if places.output:
+            of_run = {
+                **model.card, **kept_settings(settings), 'weights': model.fingerprint,
+                'test_data': reader.identity, 'records': limit, 'use_local_file': use_local_file,
+                'batch_size': batch, 'aggregation': places.aggregation, 'engine': engine.name,
+                'gpus': str(devices),
+            }  # fmt: skip
+            journal = ScoreJournal(places.output, of_run, overwrite=overwrite)
+            stack.enter_context(journal)
+        return evaluate_source(reader, engine, places, journal=journal)
 
 
 def extract(
@@ -245,7 +269,7 @@ def extract(
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
     where = places[0] if is_database else places
     with (
-        _opened(model, engine_settings, devices, jobs.network_blobs(names)) as engine,
+        opened(model, engine_settings, devices, jobs.network_blobs(names)) as engine,
         jobs.open_source(
             where, clips, needs, features=names, stride=step, limit=limit, threads=decode_threads
         ) as clips_of,
@@ -258,25 +282,6 @@ def extract(
         return jobs.extract_features(job, clips_of, engine, arguments).totals
 
 
-@contextlib.contextmanager
-def _opened(
-    model: Model, settings: EngineSettings, devices: Devices, outputs: Sequence[str]
-) -> Iterator[Any]:
-    """Give an engine with the model's weights, None if no output is asked for."""
-    if not outputs:
-        yield None
-        return
-    with open_engine(
-        model.network,
-        devices=devices,
-        outputs=outputs,
-        settings=settings,
-        from_onnx=model.onnx is not None,
-    ) as engine:
-        engine.load(model.onnx or model.parameters)
-        yield engine
-
-
 def _predicted(
     model: Model,
     source: Union[VideoFiles, WholeVideos],
@@ -285,7 +290,7 @@ def _predicted(
     outputs: Sequence[str],
     settings: PredictionSettings,
 ) -> Iterator[Prediction]:
-    with _opened(model, engine_settings, devices, outputs) as engine:
+    with opened(model, engine_settings, devices, outputs) as engine:
         yield from predict_videos(source, engine, settings)
 
 
