@@ -46,7 +46,7 @@ NOT_RUN = {
     r'pip install': 'installs packages',
     r'NumGpuDevices': 'needs Caffe2',
     r'--engine=caffe2': 'needs Caffe2',
-    r'scripts/train_|output/train/|sample_study\.sh': 'trains for a long time',
+    r'scripts/train_|output/(?:train|torch)\b|sample_study\.sh': 'trains for a long time',
     r'create_sample\.py --split=': 'makes the videos for training',
     r'--ray=': 'tests/test_ray.py does',
     r'benchmarks/': 'measures for a long time',

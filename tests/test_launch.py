@@ -153,11 +153,11 @@ def test_what_a_killed_run_left_is_not_in_the_way(together, tmp_path):
 
 
 @needs_torch
-def test_processes_of_one_command_are_replicas(database, tmp_path, start_tool):
+def test_processes_of_one_command_are_replicas(database, tmp_path, run_tool):
     arguments = [TOOL, f'--train_data={database}', *FLAGS, f'--file_store_path={tmp_path / "s"}']
     commands = rank_arguments(arguments, [['--cpu_replicas=1']] * 2, Shard())
     assert run_together(commands, folder=tmp_path / 's', run_id='r2plus1d', machine=Shard()) == 0
-    alone = start_tool(
+    alone = run_tool(
         'tools/train_net.py', f'--train_data={database}', *FLAGS, '--cpu_replicas=2',
         '--file_store_path=a',
     )  # fmt: skip
@@ -192,9 +192,9 @@ def free_port():
 def run_ranks(database, tmp_path):
     """Return a function that runs a process for each folder, as torchrun does."""
 
-    def run(*folders, flags=()):
+    def run(*folders):
         port = free_port()
-        command = [sys.executable, TOOL, f'--train_data={database}', *FLAGS, *flags]
+        command = [sys.executable, TOOL, f'--train_data={database}', *FLAGS]
         processes = [
             subprocess.Popen(
                 [*command, f'--file_store_path={folder}'], cwd=tmp_path, text=True,
@@ -210,21 +210,17 @@ def run_ranks(database, tmp_path):
 
 
 @needs_torch
-def test_torchruns_variables_say_which_process_it_is(database, tmp_path, start_tool, run_ranks):
+def test_torchruns_variables_say_which_process_it_is(database, tmp_path, run_tool, run_ranks):
     statuses, ((first, log), (second, other_log)) = run_ranks('t', 't')
     assert statuses == [0, 0], log + other_log
     assert (first, second) == (f't/{LAST}\n', '')
     assert not list((tmp_path / 't').glob('*_rendezvous'))
-    alone = start_tool(
+    alone = run_tool(
         'tools/train_net.py', f'--train_data={database}', *FLAGS, '--cpu_replicas=2',
         '--file_store_path=a',
     )  # fmt: skip
     assert alone.returncode == 0, alone.stderr
     assert_same_training(tmp_path / 't' / LAST, tmp_path / 'a' / LAST)
-    statuses, printed = run_ranks('t', 'u', flags=('--num_epochs=2',))  # u has no checkpoints
-    assert statuses == [1, 1]
-    for rank, done in enumerate((2, 0)):
-        assert f'process {rank} has done {done} iterations, others have not' in printed[rank][1]
 
 
 @needs_torch

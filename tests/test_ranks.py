@@ -1,18 +1,22 @@
 """The processes of one training when one of them fails: over gloo on 127.0.0.1, as over NCCL."""
 
+import dataclasses
 import datetime
 import os
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from conftest import ROOT
 from r2plus1d.backends.base import TrainerSettings
+from r2plus1d.backends.choose import open_trainer
 from r2plus1d.backends.installed import has
 from r2plus1d.devices import Devices, Shard
 from r2plus1d.errors import BackendError
+from r2plus1d.networks.network import Network
 
 if not has('torch'):
     pytest.skip('needs PyTorch 2', allow_module_level=True)
@@ -30,6 +34,17 @@ settings = TrainerSettings('torch', shard=Shard(1, 2), address=('127.0.0.1', int
 with open_ranks(Devices(), settings) as those:
     assert those.mean(torch.tensor([3.0])) == [2.0]
     os._exit(7)
+"""
+IS_AT_THE_BEGINNING = """
+import sys, numpy
+from r2plus1d.backends.base import TrainerSettings
+from r2plus1d.backends.choose import open_trainer
+from r2plus1d.devices import Devices, Shard
+from r2plus1d.networks.network import Network
+settings = TrainerSettings('torch', shard=Shard(1, 2), address=('127.0.0.1', int(sys.argv[1])))
+network = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
+with open_trainer(network, devices=Devices(), settings=settings) as trainer:
+    trainer.step(numpy.zeros((2, *network.data_shape), 'f'), numpy.zeros(2, 'i'), 0.01)
 """
 FAILS_OVER_NCCL = """
 import contextlib, time
@@ -72,6 +87,22 @@ def test_the_loss_of_another_process_is_one_line(monkeypatch):
         assert other.wait(60) == 7
         with pytest.raises(BackendError, match=r'^process 0 of 2 has lost the others: one has'):
             those.mean(torch.tensor([1.0]))
+
+
+def test_processes_that_continue_from_different_checkpoints(monkeypatch):
+    monkeypatch.setenv('GLOO_SOCKET_IFNAME', 'lo')
+    port, network = free_port(), Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
+    other = subprocess.Popen(
+        [sys.executable, '-c', IS_AT_THE_BEGINNING, str(port)], env=environment(), text=True,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with open_trainer(network, devices=Devices(), settings=settings_of(0, 2, port)) as trainer:
+        trainer.restore(dataclasses.replace(trainer.state(), iteration=2))
+        clips, labels = np.zeros((2, *network.data_shape), np.float32), np.zeros(2, np.int32)
+        with pytest.raises(BackendError, match='^process 0 has done 2 iterations, others have not'):
+            trainer.step(clips, labels, 0.01)
+    _, said = other.communicate(timeout=60)
+    assert 'process 1 has done 0 iterations, others have not' in said
 
 
 def test_a_meeting_to_which_nobody_comes(monkeypatch):
