@@ -14,6 +14,7 @@ import r2plus1d
 from r2plus1d.cli import command_line
 from r2plus1d.cli.main import run
 from r2plus1d.datasets import sample, synthetic
+from r2plus1d.errors import InputError
 from r2plus1d.pictures.activation_maps import spread
 from r2plus1d.pictures.tracks import Heat, Tracks
 
@@ -40,7 +41,11 @@ def main():
 
 def shares_in_box(model, video):
     """Yield (share of the map, share of the crop) in the object's box, of each map of a video."""
-    label, number = pathlib.Path(video.path).stem.rsplit('_', 1)
+    if video.failure is not None:
+        raise InputError(f'{video.path}: {video.failure}')
+    label, _, number = pathlib.Path(video.path).stem.rpartition('_')
+    if label not in model.class_names or not number.isdigit():
+        raise InputError(f'{video.path} is no video of the sample, such as left_000.mp4 is')
     scene, _ = sample.video_scene(label, int(number), seed=0, split='test')
     width, height = scene.size
     rows, columns = np.mgrid[:height, :width]

@@ -22,6 +22,8 @@ from decoders import MODULES, InThreads
 
 from r2plus1d.cli import command_line, flag_types
 from r2plus1d.cli.main import run
+from r2plus1d.datasets.database import Database
+from r2plus1d.datasets.record import decode, holds_path
 from r2plus1d.errors import InputError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,7 +31,7 @@ TOOLS = ROOT / 'tools'
 ROOMS = f'{ROOT}/lib/r2plus1d/'
 SAMPLE = ROOT / 'data' / 'sample'
 COUNTING = {
-    'test_data': (pathlib.Path, SAMPLE / 'test_lmdb', 'LMDB of paths of videos'),
+    'test_data': (pathlib.Path, SAMPLE / 'test_lmdb', 'LMDB of videos, or of their paths'),
     'records': (flag_types.integer(1), 4, 'records of the shorter run; the longer one has twice'),
     'pairs': (flag_types.integer(0), 0, 'pairs of files to list, the most frequent first'),
 }
@@ -37,7 +39,7 @@ NETWORK = (
     f'--load_model_path={SAMPLE / "r2plus1d_18_8_w0.125.pkl"}', '--model_depth=18',
     '--width=0.125', '--num_labels=8', '--clip_length_rgb=8',
 )  # fmt: skip
-COMMON = (*NETWORK, '--engine=openvino', '--use_local_file=1', '--num_decode_threads=1')
+COMMON = (*NETWORK, '--engine=openvino', '--num_decode_threads=1')
 CLIPS = ('--decode_type=uniform', '--clip_per_video=10', '--batch_size=1')
 WAYS = {
     'evaluation': ('test_net.py', '--num_iter={}', '--failures={}/failures.csv'),
@@ -67,6 +69,11 @@ def decode_here():
         module.DECODERS = InThreads()
 
 
+def holds_paths(database):
+    with Database(database) as records:
+        return holds_path(decode(records.first()))
+
+
 def changes(name, database, records):
     """Return a Counter of (file, file called) of a whole run of a tool."""
     tool, count, place = WAYS[name]
@@ -81,7 +88,8 @@ def changes(name, database, records):
 
     with tempfile.TemporaryDirectory() as folder:
         places = [count.format(records), place.format(folder)]
-        argv = [tool, f'--test_data={database}', *COMMON, *CLIPS, *places]
+        kind = f'--use_local_file={int(holds_paths(database))}'
+        argv = [tool, f'--test_data={database}', kind, *COMMON, *CLIPS, *places]
         threading.setprofile(watch)
         sys.setprofile(watch)
         try:

@@ -187,3 +187,19 @@ def test_what_the_benchmark_prints(sample_videos):
     found = re.findall(r'^(\S+): (0\.\d) of .* (0\.\d) of .*$', done.stdout, re.MULTILINE)
     assert [weights for weights, *_ in found] == [*WEIGHTS.values()], done.stderr
     assert all(inside > crop for _, inside, crop in found), 'the maps point elsewhere'
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('holiday.mp4', r'holiday\.mp4 is no video of the sample, such as left_000\.mp4 is'),
+        ('left_000.mp4', r'left_000\.mp4: '),
+    ],
+)
+def test_the_benchmark_names_what_it_cannot_use(make_video, tmp_path, name, message):
+    path = tmp_path / name
+    path.write_bytes(make_video(30).read_bytes() if name == 'holiday.mp4' else b'damaged')
+    done = run_here('benchmarks/activation_maps.py', f'--videos={path}')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert re.search(f'^activation_maps.py: .*{message}', done.stderr, re.MULTILINE)
+    assert 'Traceback' not in done.stderr

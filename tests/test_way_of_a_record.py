@@ -37,7 +37,7 @@ def count(database, *flags):
 
 def test_it_counts_each_call_from_file_to_file(make_video, make_database):
     video = make_video(20)
-    database = make_database([(str(video), 1)] * 4)
+    database = make_database([(video.read_bytes(), 1)] * 4)
     of_one = count(database, '--records=1', '--pairs=1000')
     of_two = count(database, '--records=2')
     assert list(of_one) == list(of_two) == ['evaluation', 'extraction']
