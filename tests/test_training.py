@@ -23,7 +23,6 @@ from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
-from r2plus1d.training.schedule import Schedule
 from r2plus1d.weights.files import read_minidb, save_pickle
 from shell_scripts import run_script
 
@@ -357,36 +356,6 @@ def test_fine_tuning_starts_the_last_layer_fresh(caplog):
     del blobs['comp_0_conv_1_w']
     with pytest.raises(InputError, match='missing .1.: comp_0_conv_1_w'):
         fine_tune(blobs, SMALL, source='file.pkl')
-
-
-def test_schedule():
-    schedule = Schedule(
-        batch_size=64, epoch_size=1000, num_epochs=4, base_learning_rate=0.01, num_devices=2,
-        step_epoch=2, gamma=0.1,
-    )  # fmt: skip
-    assert schedule.iterations == 15
-    assert schedule.learning_rate(0) == schedule.learning_rate(29) == pytest.approx(0.02)
-    assert schedule.learning_rate(30) == pytest.approx(0.002)
-    assert schedule.learning_rate(61) == pytest.approx(0.0002)
-    with pytest.raises(InputError, match='epoch_size is 63, less than one batch of 64'):
-        Schedule(batch_size=64, epoch_size=63, num_epochs=1, base_learning_rate=0.1)
-
-
-def test_the_rates_are_those_of_caffe2s_operators():
-    from caffe2.python import brew, model_helper, workspace
-
-    schedule = Schedule(
-        batch_size=4, epoch_size=8, num_epochs=6, base_learning_rate=0.1, step_epoch=2
-    )
-    model = model_helper.ModelHelper('rates')
-    count = brew.iter(model, 'ITER')
-    model.net.LearningRate(count, 'rate', base_lr=0.1, policy='step', stepsize=4, gamma=0.1)
-    workspace.RunNetOnce(model.param_init_net)
-    workspace.CreateNet(model.net)
-    for iteration in range(12):
-        workspace.RunNet(model.net)
-        expected = workspace.FetchBlob('rate').item()
-        assert schedule.learning_rate(iteration) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.fixture

@@ -227,6 +227,15 @@ def test_a_run_that_began_from_other_weights_is_not_continued(tmp_path):
     run(trainer, tmp_path / 'of_before', num_epochs=2, **given, pretrained_sha256='b')
 
 
+def test_of_two_checkpoints_of_an_epoch_the_runs_own_is_continued(tmp_path, caplog):
+    caplog.set_level('INFO')
+    for folder in ('own', 'other'):
+        run(PlainTrainer(), tmp_path / folder, num_epochs=1)
+    other = checkpoints.checkpoint_path(tmp_path / 'other', NETWORK, 1)
+    assert start(PlainTrainer(), SCHEDULE, folder=tmp_path / 'own', pretrained=other) == 1
+    assert f'continuing from {tmp_path / "own"}' in caplog.text
+
+
 def test_a_checkpoint_of_another_run_is_told_from_weights(tmp_path):
     run(PlainTrainer(), tmp_path / 'a', num_epochs=2)
     given = {'pretrained': checkpoints.checkpoint_path(tmp_path / 'a', NETWORK, 2)}
