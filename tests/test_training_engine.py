@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from r2plus1d.backends.installed import has
 from r2plus1d.weights.files import read_minidb
 from tool_here import run_here
 
-pytest.importorskip('caffe2.python', reason='needs Caffe2')
 pytest.importorskip('openvino', reason='needs OpenVINO')
 pytest.importorskip('onnx', reason='needs ONNX')
 
@@ -20,6 +20,11 @@ NETWORK = (
     '--num_labels=9', '--clip_per_video=3',
 )  # fmt: skip
 TRAINING = ('--batch_size=4', '--epoch_size=24', '--base_learning_rate=0.03')
+OTHER, MISSING = ('torch', 'caffe2') if has('torch') else ('caffe2', 'torch')
+OF_CAFFE2 = [
+    (['--engine=caffe2', '--precision=bf16'], 'precision is bf16; the engine caffe2 has fp32'),
+    (['--engine=caffe2', '--engine_threads=1'], 'engine_threads is 1; the engine caffe2'),
+]
 STEM = 'r2d_w0.0625'
 
 
@@ -57,7 +62,7 @@ def test_the_log_says_what_test_net_says_of_the_checkpoints(
     train, database, run_tool, tmp_path, more
 ):
     found = {}
-    for name, flags in {'openvino': (), 'caffe2': ('--engine=caffe2',)}.items():
+    for name, flags in {'openvino': (), OTHER: (f'--engine={OTHER}',)}.items():
         done = train('--num_epochs=2', f'--file_store_path={name}', *more, *flags)
         assert done.returncode == 0, done.stderr
         where = '2 replicas on the CPU' if more else 'the CPU'
@@ -70,7 +75,7 @@ def test_the_log_says_what_test_net_says_of_the_checkpoints(
                 f'--load_model_path={name}/{STEM}_{epoch}.mdl', f'--engine={name}', *more,
             )  # fmt: skip
             assert f'Test accuracy: clip: {clip}, top 1: {top1}, top5: {top5}' in alone.stdout
-    assert found['openvino'] == found['caffe2']
+    assert found['openvino'] == found[OTHER]
     assert len(found['openvino']) == 2
     assert found['openvino'][-1] > ('0.00000',) * 3, 'of a network that has learned nothing'
     one, other = (read_minidb(tmp_path / name / f'{STEM}_2.mdl') for name in found)
@@ -89,10 +94,11 @@ def test_bf16(train, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        (['--engine=caffe2', '--precision=bf16'], 'precision is bf16; the engine caffe2 has fp32'),
-        (['--engine=torch'], 'engine is torch, which is not installed here'),
+        ([f'--engine={OTHER}', '--precision=tf32'], 'precision is tf32'),
+        ([f'--engine={MISSING}'], f'engine is {MISSING}, which is not installed here'),
         (['--engine=openvino', '--gpus=0'], 'engine is openvino, which is for the CPU'),
-        (['--engine=caffe2', '--engine_threads=1'], 'engine_threads is 1; the engine caffe2'),
+        (['--engine=openvino', '--precision=tf32'], 'precision is tf32; the engine openvino has'),
+        *(OF_CAFFE2 if has('caffe2') else ()),
         (['--pred_layer_name=a/b'], 'pred_layer_name is a/b; only the engine caffe2 takes a /'),
     ],
 )

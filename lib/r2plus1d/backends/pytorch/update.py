@@ -1,8 +1,15 @@
 """The update of parameters in Caffe2's form, on lists of tensors at once."""
 
+import ctypes
+
 import torch
 
 MOMENTUM = 0.9
+
+
+def _in_float32(value: float) -> float:
+    """A number as the tensors have it: infinite if it is too large, where PyTorch would raise."""
+    return ctypes.c_float(value).value
 
 
 @torch.no_grad()
@@ -11,7 +18,7 @@ def add_decay(
 ) -> None:
     """Add the gradient of the L2 penalty, `weight_decay` times the parameters, in place."""
     if weight_decay and gradients:
-        torch._foreach_add_(gradients, parameters, alpha=weight_decay)
+        torch._foreach_add_(gradients, parameters, alpha=_in_float32(weight_decay))
 
 
 @torch.no_grad()
@@ -31,7 +38,7 @@ def update(
         return
     before = torch._foreach_mul(momenta, MOMENTUM)
     torch._foreach_mul_(momenta, MOMENTUM)
-    torch._foreach_add_(momenta, gradients, alpha=rate)
+    torch._foreach_add_(momenta, gradients, alpha=_in_float32(rate))
     steps = torch._foreach_mul(momenta, 1 + MOMENTUM)
     torch._foreach_sub_(steps, before)
     torch._foreach_sub_(parameters, steps)
