@@ -11,6 +11,7 @@ whose names have PART in them, such as those that were skipped. The last line co
 exit status is 1 if a step was not ok or was skipped for lack of time.
 """
 
+import contextlib
 import json
 import math
 import time
@@ -66,10 +67,11 @@ def tried(step, setting):
     began = time.monotonic()
     try:
         found = step(setting)
-        setting.clean()
     except Exception as error:  # of whatever kind: the next step is another question
         text = str(error).strip().partition('\n')[0]
         found = {'ok': False, 'error': f'{type(error).__name__}: {text}'}
+    with contextlib.suppress(RuntimeError):  # the GPU is lost, and the step has said so
+        setting.clean()
     return {'seconds': round(time.monotonic() - began, 2), **found}
 
 

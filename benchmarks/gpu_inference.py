@@ -154,8 +154,10 @@ def decode(setting, *, precision):
     ) as process:
         try:
             printed, said = process.communicate(timeout=LONGEST)
-        except subprocess.TimeoutExpired:
+        except BaseException as error:
             os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
             return {'ok': False, 'error': f'not done in {LONGEST} seconds'}
     if process.returncode:
         return {'ok': False, 'error': (said.strip().splitlines() or ['no message'])[-1]}

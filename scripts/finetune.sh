@@ -18,7 +18,7 @@ DB_TYPE=${DB_TYPE:-}             # pickle or minidb; goes by the file when empty
 # The network and its clips, where the weights do not say which they are:
 MODEL_NAME=${MODEL_NAME:-}
 MODEL_DEPTH=${MODEL_DEPTH:-}
-CLIP_LENGTH=${CLIP_LENGTH:-}     # frames
+CLIP_LENGTH=${CLIP_LENGTH:-}     # frames; of optical flow: --clip_length_of=N behind the script
 NUM_LABELS=${NUM_LABELS:-51}
 BATCH_SIZE=${BATCH_SIZE:-4}      # clips a device
 LEARNING_RATE=${LEARNING_RATE:-0.0002} # of one device

@@ -13,7 +13,7 @@ TEST_LIST=${TEST_LIST:-} # text file of the videos to hold out, CLASS/NAME a lin
 SEED=${SEED:-0}          # of the split and of training
 # These are those of the weights when empty
 MODEL_DEPTH=${MODEL_DEPTH:-}
-CLIP_LENGTH=${CLIP_LENGTH:-}
+CLIP_LENGTH=${CLIP_LENGTH:-} # frames; of optical flow: --clip_length_of=N behind the script
 BATCH_SIZE=${BATCH_SIZE:-8} # clips a device
 LEARNING_RATE=${LEARNING_RATE:-0.001} # of one device
 WEIGHT_DECAY=${WEIGHT_DECAY:-0.005}

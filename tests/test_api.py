@@ -93,16 +93,18 @@ def test_an_evaluation_goes_on_where_it_ended(make_video, make_database, tmp_pat
     model = r2plus1d.load(SAMPLE)
     videos = [(make_video(30 + i).read_bytes(), i) for i in range(3)]
     database = make_database([*videos[:2], (b'damaged', 0), videos[2]])
-    given = {'clips': 1, 'output': tmp_path / 'a.csv', 'failures': tmp_path / 'f.csv'}
+    given = {'clips': 1, 'output': tmp_path / 'a.csv'}
     ended = r2plus1d.evaluate(model, database, batch_size=2, stop_at_failure=True, **given)
     assert (ended.scored, ended.failed, ended.ended) == (2, 1, 'record 2 failed')
     assert not (tmp_path / 'a.csv').exists()
     with pytest.raises(r2plus1d.InputError, match='was made with other arguments: clips was 1 and'):
         r2plus1d.evaluate(model, database, batch_size=2, **{**given, 'clips': 2})
-    whole = r2plus1d.evaluate(model, database, batch_size=2, **given)
+    same = {'clips': np.int64(1), 'precision': 'fp32', 'cache': tmp_path / 'cache'}
+    whole = r2plus1d.evaluate(model, database, batch_size=2, **{**given, **same})
     assert (whole.scored, whole.failed) == (3, 1)
     assert len((tmp_path / 'a.csv').read_text().splitlines()) == 4
     assert not list(tmp_path.glob('a.csv.*'))
+    assert (tmp_path / 'failures.csv').exists()
 
 
 def test_extract_is_the_tool(sample, run_tool, tmp_path):

@@ -24,6 +24,7 @@ if not has('torch'):
 import torch  # noqa: E402
 
 from r2plus1d.backends.pytorch import ranks  # noqa: E402
+from r2plus1d.backends.pytorch.failures import failures_in_words  # noqa: E402
 
 ENDS_EARLY = """
 import os, sys, torch
@@ -47,7 +48,7 @@ with open_trainer(network, devices=Devices(), settings=settings) as trainer:
     trainer.step(numpy.zeros((2, *network.data_shape), 'f'), numpy.zeros(2, 'i'), 0.01)
 """
 FAILS_OVER_NCCL = """
-import contextlib, time
+import atexit, contextlib, signal, sys, time
 import torch.distributed as distributed
 from r2plus1d.backends.base import TrainerSettings
 from r2plus1d.backends.pytorch import ranks
@@ -60,9 +61,18 @@ distributed.get_backend = lambda: 'nccl'
 distributed.destroy_process_group = lambda: time.sleep(1000)  # others are in a collective
 def main():
     with ranks.open_ranks(Devices('gpu'), TrainerSettings(shard=Shard(0, 2))):
-        raise BackendError('too little free memory')
+        if sys.argv[1] == 'fails':
+            raise BackendError('too little free memory')
+        signal.raise_signal(signal.SIGTERM)
+atexit.register(time.sleep, 1000)  # the end of the group, when its last reference goes
 run(main)
 """
+
+
+OUT_OF_MEMORY = (
+    'NCCL error in: x.cpp:1, unhandled cuda error\nncclUnhandledCudaError: Call to CUDA function '
+    "failed.\nLast error:\nCuda failure 2 'out of memory'"
+)
 
 
 def free_port():
@@ -113,15 +123,43 @@ def test_a_meeting_to_which_nobody_comes(monkeypatch):
         pass
 
 
-def test_what_fails_over_nccl_waits_for_nobody():
+@pytest.mark.parametrize(
+    ('how', 'status', 'words'),
+    [('fails', 1, 'too little free memory'), ('is ended', 143, 'ended by SIGTERM')],
+)
+def test_what_fails_over_nccl_waits_for_nobody(how, status, words):
     done = subprocess.run(
-        [sys.executable, '-c', FAILS_OVER_NCCL], env=environment(), capture_output=True, text=True,
-        timeout=60, check=False,
+        [sys.executable, '-c', FAILS_OVER_NCCL, how], env=environment(), capture_output=True,
+        text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == '-c: too little free memory\n'
+    assert done.returncode == status
+    assert done.stderr == f'-c: {words}\n'
 
 
 def test_a_lack_of_memory_is_no_loss_of_a_process():
-    assert ranks._is_of_connection(RuntimeError('NCCL error: unhandled system error'))
-    assert not ranks._is_of_connection(RuntimeError('NCCL error: CUDA out of memory'))
+    assert ranks._is_of_connection(RuntimeError('NCCL error in: x.cpp:1, unhandled system error'))
+    assert not ranks._is_of_connection(RuntimeError(OUT_OF_MEMORY))
+    said = 'cpu has too little free memory for the gradients'
+    in_words = failures_in_words(torch.device('cpu'), 'the gradients')
+    with pytest.raises(BackendError, match=said), in_words:
+        raise RuntimeError(OUT_OF_MEMORY)
+
+
+def test_what_nccl_says_at_the_meeting_is_told(monkeypatch):
+    def ddp(module, **options):
+        raise RuntimeError('NCCL error in: x.cpp:1, invalid usage\nLast error:\nDuplicate GPU')
+
+    monkeypatch.setattr(ranks, 'DistributedDataParallel', ddp)
+    monkeypatch.setattr(torch.distributed, 'get_backend', lambda: 'nccl')
+    with pytest.raises(BackendError, match='^process 1 of 2 does not reach the others: Duplicate'):
+        ranks.Ranks(1, 2).wrap(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(('machines', 'attempt'), [('1', '2'), ('2', '0')])
+def test_each_attempt_of_one_machine_has_its_own_place(monkeypatch, machines, attempt):
+    """Of several machines torchrun counts the attempts of each."""
+    monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', '2')
+    monkeypatch.setenv('GROUP_WORLD_SIZE', machines)
+    with ranks._open_store(settings_of(0, 1, free_port())) as store:
+        store.set('key', 'value')
+        assert store.underlying_store.get(f'attempt_{attempt}/key') == b'value'

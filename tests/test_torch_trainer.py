@@ -403,10 +403,14 @@ def test_compiling_needs_a_compiler_and_headers(monkeypatch, tmp_path):
 
     monkeypatch.setattr(trainer, 'find_spec', lambda name: 'there')
     monkeypatch.setattr(trainer.shutil, 'which', lambda name: None)
-    with pytest.raises(InputError, match='compile needs a C compiler: install gcc, or set CC'):
+    monkeypatch.delenv('CC', raising=False)
+    with pytest.raises(InputError, match='a C compiler, and there is no gcc or clang'):
+        trainer._require_compiler()
+    monkeypatch.setenv('CC', 'gone')
+    with pytest.raises(InputError, match='a C compiler, and there is no gone'):
         trainer._require_compiler()
     monkeypatch.setattr(trainer.shutil, 'which', lambda name: name)
-    monkeypatch.setattr(trainer.sysconfig, 'get_path', lambda name: str(tmp_path))
+    monkeypatch.setattr(trainer.sysconfig, 'get_path', lambda name, scheme: str(tmp_path))
     with pytest.raises(InputError, match=r'compile needs .*Python\.h: install the headers'):
         trainer._require_compiler()
     (tmp_path / 'Python.h').touch()

@@ -194,6 +194,7 @@ def test_unknown_stages_are_refused(text):
             ('--gpus=GPU-1',),
             'gpus is GPU-1; training takes numbers: set CUDA_VISIBLE_DEVICES=GPU-1',
         ),
+        (('--gpus=MIG-1,MIG-2',), 'gpus is MIG-1,MIG-2; training takes one part of a GPU (MIG)'),
         (('--gpus=GPU-1,GPU-2',), 'CUDA_VISIBLE_DEVICES=GPU-1,GPU-2 and give --gpus=0,1'),
         (('--trainer=caffe2',), 'this needs Caffe2, which is not installed here'),
         (('--freeze=res9',), 'freeze is res9; a stage of stem, res2'),

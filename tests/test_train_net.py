@@ -1,6 +1,7 @@
 """tools/train_net.py and the scripts of fine-tuning, with the trainer that is there."""
 
 import csv
+import dataclasses
 import io
 import pickle
 import re
@@ -15,11 +16,14 @@ import pytest
 
 from conftest import ROOT
 from r2plus1d.backends.installed import has
+from r2plus1d.model import Model
 from r2plus1d.networks.initial import random_parameters
+from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
 from r2plus1d.training import checkpoints
 from r2plus1d.weights.files import read_minidb, save_pickle
 from shell_scripts import run_script
+from tool_here import run_here
 
 if not (has('caffe2') or has('torch')):
     pytest.skip('needs Caffe2 or PyTorch 2', allow_module_level=True)
@@ -137,6 +141,52 @@ def test_the_later_of_two_checkpoints_is_continued_from(train, tmp_path):
     result = train('--num_epochs=4', '--file_store_path=e', '--epoch_size=12')
     assert result.returncode == 1
     assert 'is after 6 iterations; 3 epochs are now 9: epoch_size' in result.stderr
+
+
+def test_a_run_keeps_saying_of_which_weights_it_began(train, tmp_path):
+    for seed in (0, 1):
+        save_pickle(tmp_path / f'{seed}.pkl', random_parameters(SMALL, seed))
+    folder, weights = '--file_store_path=g', ('--is_checkpoint=0', '--resume=1')
+    assert train('--num_epochs=1', folder, *weights, '--pretrained_model=0.pkl').returncode == 0
+    others = train(
+        '--num_epochs=2', folder, '--pretrained_model=g/r2d_w0.0625_1.mdl', '--scale_h=132'
+    )
+    assert others.returncode == 0, others.stderr
+    assert 'scale_h is 132; the weights were trained with 128' in others.stderr
+    same = train('--num_epochs=3', folder, *weights, '--pretrained_model=0.pkl')
+    assert same.returncode == 0, same.stderr
+    assert 'scale_h is 128; g/r2d_w0.0625_2.mdl was trained with 132' in same.stderr
+    refused = train('--num_epochs=4', folder, *weights, '--pretrained_model=1.pkl')
+    assert (refused.returncode, refused.stdout) == (1, '')
+    assert 'g/r2d_w0.0625_3.mdl began from other weights than 1.pkl' in refused.stderr
+
+
+def test_what_is_given_beside_weights(train, tmp_path):
+    """Their layers are theirs; clips may be others, and somebody has to say how long they are."""
+    plain = dataclasses.replace(SMALL, architecture='r3d')
+    save_pickle(tmp_path / 'plain.pkl', random_parameters(plain, 0))
+    csn = Network('ir-csn', 50, clip_length=8, num_labels=5, width=0.0625)
+    save_pickle(tmp_path / 'csn.pkl', random_parameters(csn, 0))
+    model = Model(SMALL, Input(length=8, rate=4), random_parameters(SMALL, 0))
+    model.save(tmp_path / 'carded.pkl')
+    begin = ('--num_epochs=1', '--is_checkpoint=0', '--file_store_path=w')
+    other = train(*begin, '--pretrained_model=plain.pkl')
+    assert 'model_name is r2d, and plain.pkl is of r3d; leave the flag out' in other.stderr
+    own = ('--num_labels=5', '--batch_size=4', '--epoch_size=8')
+    database = next(iter(tmp_path.glob('database')))
+    silent = run_here_with(database, tmp_path, *own, *begin, '--pretrained_model=plain.pkl')
+    assert 'plain.pkl does not say how long its clips are: give --clip_length_rgb' in silent.stderr
+    pooled = run_here_with(
+        database, tmp_path, *own, *begin, '--pretrained_model=csn.pkl', '--clip_length_rgb=8'
+    )
+    assert 'csn.pkl does not say whether its network has a pool1: give use_pool1' in pooled.stderr
+    told = train(*begin, '--pretrained_model=carded.pkl', '--sampling_rate_rgb=1')
+    assert told.returncode == 0, told.stderr
+    assert 'sampling_rate_rgb is 1; the weights were trained with 4' in told.stderr
+
+
+def run_here_with(database, folder, *arguments):
+    return run_here('tools/train_net.py', f'--train_data={database}', *arguments, cwd=folder)
 
 
 def test_two_machines_train_together(database, tmp_path):

@@ -144,6 +144,7 @@ def main():
 
 def train_here(args, network, devices):
     """Train in this process, and print where the last checkpoint is."""
+    from_training_flags.take_continued(args, network)
     folder, schedule = args.file_store_path, from_training_flags.schedule(args, devices)
     loop = from_training_flags.loop_settings(args, network)
     settings = from_training_flags.trainer_settings(args, network)

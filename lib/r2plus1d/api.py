@@ -27,6 +27,7 @@ from r2plus1d.inference.opened import opened
 from r2plus1d.keywords import (
     UNIFORM_CLIPS,
     AnyPath,
+    decisive,
     kept_settings,
     names_of_classes,
     paths_of,
@@ -180,8 +181,8 @@ def evaluate(
         batch_size: videos that a device gets at a time.
         limit: records that are scored, the first ones; None is all.
         devices, decode_threads: as in `predict`.
-        settings: fields of EvaluationSettings (`output`, `top_k`, `aggregation` ...), of
-            ClipSettings and of EngineSettings.
+        settings: fields of EvaluationSettings (`output`, `top_k`, `aggregation` ...; `failures` is
+            beside the output if left out), of ClipSettings and of EngineSettings.
 
     Raises:
         InputError: not a database, a setting that is unknown, an interrupted run of other settings.
@@ -194,6 +195,8 @@ def evaluate(
         k: pathlib.Path(v) if k in ('output', 'failures') and v else v for k, v in chosen.items()
     }
     chosen.setdefault('class_names', model.class_names)
+    if chosen.get('output'):
+        chosen.setdefault('failures', chosen['output'].with_name('failures.csv'))
     clips, engine_settings = split_settings(model, settings, words | own)
     batch = batch_size * len(devices.ids)
     needs = RecordNeeds(model.network.num_labels, use_local_file, model.network.multi_label)
@@ -203,21 +206,19 @@ def evaluate(
     places = EvaluationSettings(batch_size=batch, **chosen)
     with (
         holding(places.output),
-        holding_if_writable(places.failures),
+        holding_if_writable(places.failures) if 'failures' in chosen else contextlib.nullcontext(),
         reader,
         opened(model, engine_settings, devices, [model.network.prediction]) as engine,
         contextlib.ExitStack() as stack,
     ):
         journal = None
         if places.output:
-            of_run = {
-                **model.card, **kept_settings(settings), 'weights': model.fingerprint,
-                'test_data': reader.identity, 'records': limit, 'use_local_file': use_local_file,
-                'batch_size': batch, 'aggregation': places.aggregation, 'engine': engine.name,
-                'gpus': str(devices),
-            }  # fmt: skip
-            journal = ScoreJournal(places.output, of_run, overwrite=overwrite)
-            stack.enter_context(journal)
+            of_run = decisive(
+                model, clips, engine_settings, test_data=reader.identity, records=limit,
+                use_local_file=use_local_file, batch_size=batch, aggregation=places.aggregation,
+                gpus=str(devices), engine=engine.name,
+            )  # fmt: skip
+            journal = stack.enter_context(ScoreJournal(places.output, of_run, overwrite=overwrite))
         return evaluate_source(reader, engine, places, journal=journal)
 
 

@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+# What would keep this process from its end: whoever ends it does so without waiting.
+HANGING: 'list[str]' = []
 # Categories of Unicode that do something instead of showing something, without the invisible
 # joiners of some scripts; and the characters that turn the direction of writing.
 ACTIVE = ('Cc', 'Cs', 'Zl', 'Zp')

@@ -13,6 +13,7 @@ from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError, require_integer
 from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
+from r2plus1d.results.arguments import of_options
 from r2plus1d.results.class_names import require_plain
 from r2plus1d.video.clip_settings import ClipSettings
 
@@ -84,6 +85,20 @@ def paths_of(places: Union[AnyPath, Sequence[AnyPath]]) -> list[pathlib.Path]:
     if not found or not all(found):
         raise InputError('no path is given; files, folders and .txt lists are right')
     return [pathlib.Path(place) for place in found]
+
+
+def decisive(
+    model: Model, clips: ClipSettings, settings: EngineSettings, **others: Any
+) -> dict[str, Any]:
+    """Everything that decides what a model predicts, as plain data by the names of the flags.
+
+    Args:
+        others: what decides beside the model and its settings.
+    """
+    chosen = {**vars(clips), **vars(settings), 'engine_threads': settings.threads}
+    chosen['clip_starts'] = list(clips.clip_starts)
+    whole = {**model.card, **chosen, 'weights': model.fingerprint, **others}
+    return of_options(whole, free=('budget', 'cache', 'labels', 'threads'))
 
 
 def kept_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,11 @@ def open_trainer(network: Network, *, devices: Devices, settings: TrainerSetting
 
 def require_numbers(devices: Devices) -> None:
     """Raise InputError for GPUs that are named: whoever trains counts them."""
+    if len(devices.names) > 1 and any(name.startswith('MIG-') for name in devices.names):
+        raise InputError(
+            f'gpus is {",".join(devices.names)}; training takes one part of a GPU (MIG): a program '
+            'sees no more'
+        )
     if devices.names:
         names, numbers = ','.join(devices.names), ','.join(map(str, devices.ids))
         raise InputError(

@@ -16,10 +16,12 @@ from r2plus1d.results.class_names import read_class_names
 from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training.loop import LoopSettings, Test
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.training.start import to_continue
 from r2plus1d.training.testing import open_test
 from r2plus1d.weights import card
 from r2plus1d.weights.decided import decided, require_agreement
-from r2plus1d.weights.stored import open_weights
+from r2plus1d.weights.files import read_weights
+from r2plus1d.weights.stored import open_weights, require_pool1
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ NOT_OF_PRETRAINED = (
 
 # What says which parameters there are, and what they do
 OF_LAYERS = ('architecture', 'depth', 'width', 'num_channels', 'use_pool1')
+OF_CLIPS = ('clip_length', 'crop_size', *card.CLIPS)  # keys of a card
 OF_TORCHRUN = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT')
 
 
@@ -68,6 +71,7 @@ def take_pretrained(args: argparse.Namespace) -> None:
     given = {field: getattr(args, flag) for flag, field in fields.items() if flag in args.given}
     of_layers = {field: given[field] for field in OF_LAYERS if field in given}
     require_agreement(stored, of_layers, names=flags_of, hint='; leave the flag out')
+    require_pool1(stored, given)
     weight_flags.require_length(stored, {**known, **given}, flags_of)
     kept = weight_flags.left_as_they_are(stored, args, known)
     for field in (field for field in known if field not in NOT_OF_PRETRAINED):
@@ -172,13 +176,37 @@ def training_data(args: argparse.Namespace, devices: Devices) -> TrainingData:
     )
 
 
+def take_continued(args: argparse.Namespace, network: Network) -> None:
+    """Find out what the checkpoint that the run continues says of itself.
+
+    It keeps saying of what weights the run began. The log tells where its clips were others.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path, args.continued_card = None, None
+    if args.is_checkpoint or args.resume:
+        _, path = to_continue(
+            args.file_store_path, network, args.pretrained_model, proceed=args.is_checkpoint
+        )
+    if path is None:
+        return
+    args.continued_card = read_weights(path).card or {}
+    now = checkpoint_card(args, network)
+    for key in OF_CLIPS if path != args.pretrained_model else ():  # of which it was told
+        before = args.continued_card.get(key, now[key])
+        if now[key] != before:
+            log.warning('%s is %s; %s was trained with %s', key, now[key], path, before)
+
+
 def checkpoint_card(args: argparse.Namespace, network: Network) -> dict[str, str]:
     """Return what the checkpoints say of the network, its clips and its classes."""
+    sha256, before = args.pretrained_sha256, args.continued_card
     described = card.describe(
         network,
         from_flags.clip_input(args),
         class_names=args.class_names,
-        weights_sha256=args.pretrained_sha256,
+        weights_sha256=sha256 if before is None else before.get('weights_sha256'),
     )
     return {**described, **card.of_network(network, batch_norm_folded=False)}
 

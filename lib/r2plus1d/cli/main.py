@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NoReturn, Optional
 
 from r2plus1d.cli import help, python, signals
-from r2plus1d.errors import BackendError, InputError, printable, printable_list
+from r2plus1d.errors import HANGING, BackendError, InputError, printable, printable_list
 from r2plus1d.results.complete import FULL
 
 FAILED = 1
@@ -53,6 +53,8 @@ def run(main: Callable[[], Optional[int]]) -> NoReturn:
         if status == INTERRUPTED:
             status = told.status
     _require_flushed()
+    if HANGING:
+        os._exit(status or 0)
     sys.exit(status)
 
 

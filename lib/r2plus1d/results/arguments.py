@@ -1,6 +1,7 @@
 """What a run was asked for, in a file beside what it made: read, written and compared."""
 
 import json
+import numbers
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, Optional
@@ -28,10 +29,17 @@ def write_arguments(path: pathlib.Path, arguments: Arguments) -> None:
 def of_options(options: Mapping[str, Any], *, free: Collection[str]) -> dict[str, Any]:
     """Return options as plain data, without those that are not set or whose names are `free`."""
     return {
-        name: value if isinstance(value, (int, float, str, list)) else str(value)
+        name: [_plain(each) for each in value] if isinstance(value, list) else _plain(value)
         for name, value in options.items()
         if name not in free and value is not None
     }
+
+
+def _plain(value):
+    """What JSON has for a value; an integer of numpy's is one too."""
+    if isinstance(value, (bool, float, str)):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else str(value)
 
 
 def differing(before: Arguments, now: Arguments) -> list[str]:

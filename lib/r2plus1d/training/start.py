@@ -47,18 +47,15 @@ def start(
         InputError: no such file or of another network; checkpoints that would be overwritten; a
             checkpoint that does not fit the schedule, or of a run that began from other weights.
     """
-    epoch, path = checkpoints.newest(folder, trainer.network)
-    given = pretrained and checkpoints.epoch_of(pretrained) or 0
-    begins_elsewhere = proceed and given > epoch
-    if begins_elsewhere:
-        epoch, path = given, pretrained
+    epoch, path = to_continue(folder, trainer.network, pretrained, proceed=proceed)
+    begins_elsewhere = path is not None and path == pretrained
     if path and not (proceed or resume):
         raise InputError(
             f'{path} would be overwritten: --resume=1 continues from it, another '
             '--file_store_path starts afresh'
         )
     if path:
-        if pretrained and not (proceed and given):
+        if pretrained and not (proceed and checkpoints.epoch_of(pretrained)):
             _require_same_beginning(path, pretrained, pretrained_sha256)
         try:
             state = _state_to_continue(path, epoch, trainer.network, schedule)
@@ -79,6 +76,23 @@ def start(
     else:
         log.info('%s from scratch', trainer.network.name)
     return 0
+
+
+def to_continue(
+    folder: Union[str, pathlib.Path],
+    network: Network,
+    pretrained: Optional[pathlib.Path],
+    *,
+    proceed: bool,
+) -> tuple[int, Optional[pathlib.Path]]:
+    """Return (epoch, path) of the checkpoint that is there to continue from, or (0, None).
+
+    Args:
+        folder, pretrained, proceed: as in `start`.
+    """
+    epoch, path = checkpoints.newest(folder, network)
+    given = pretrained and proceed and checkpoints.epoch_of(pretrained) or 0
+    return (given, pretrained) if given > epoch else (epoch, path)
 
 
 def _require_same_beginning(path, pretrained, sha256):

@@ -141,7 +141,7 @@ def choose_use(stored: Stored, given: Mapping[str, Any]) -> Stored:
     """
     if stored.onnx:
         return stored
-    _require_pool1(stored, given)
+    require_pool1(stored, given)
     names: set[str] = set() if 'crop_size' in stored.network else {'crop_size'}
     if 'use_convolutional_pred' in given:
         names = {*OPEN_OF_NETWORK, *OPEN_OF_INPUT}
@@ -153,7 +153,8 @@ def choose_use(stored: Stored, given: Mapping[str, Any]) -> Stored:
     return dataclasses.replace(stored, network=network, input=resized)
 
 
-def _require_pool1(stored: Stored, given: Mapping[str, Any]) -> None:
+def require_pool1(stored: Stored, given: Mapping[str, Any]) -> None:
+    """Raise InputError if nobody says whether the network has a pool1, which this one may have."""
     architecture = stored.network.get('architecture')
     if architecture in HAVE_POOL1 and 'use_pool1' not in {**stored.network, **given}:
         raise InputError(

@@ -9,7 +9,9 @@ from r2plus1d.errors import BackendError
 
 GIB = 2**30
 # In the text of RuntimeErrors of CUDA and its libraries
-OF_THE_DEVICE = ('CUDA error', 'cuDNN error', 'CUBLAS_STATUS', 'CUDA driver', 'CUDA out of memory')
+OF_THE_DEVICE = (
+    'CUDA error', 'cuDNN error', 'CUBLAS_STATUS', 'CUDA driver', 'CUDA out of memory', 'NCCL error',
+)  # fmt: skip
 OF_MEMORY = ('out of memory', 'ALLOC_FAILED')
 # All kernels that cuDNN tried failed, of which it does not say why: mostly for lack of workspace.
 WITHOUT_KERNEL = 'unable to find an engine'

@@ -1,6 +1,5 @@
 """The processes that train one network together, each with one device. It imports PyTorch."""
 
-import atexit
 import contextlib
 import datetime
 import os
@@ -14,6 +13,7 @@ import torch.distributed
 import torch.distributed.nn
 from torch.nn.parallel import DistributedDataParallel
 
+from r2plus1d import errors
 from r2plus1d.backends.base import TrainerSettings
 from r2plus1d.backends.meeting import meeting_place
 from r2plus1d.devices import Devices
@@ -22,7 +22,6 @@ from r2plus1d.errors import BackendError
 # The others wait for the process that tests and saves after an epoch.
 PATIENCE = datetime.timedelta(days=1)
 PATIENCE_TO_MEET = datetime.timedelta(minutes=10)
-FAILED = 1  # exit status
 LOOPBACK = ('127.0.0.1', 'localhost')
 COLLECTIVES = {'cpu': 'gloo', 'gpu': 'nccl'}
 STORE = 'store'
@@ -53,8 +52,15 @@ class Ranks:
 
     def wrap(self, module: torch.nn.Module) -> DistributedDataParallel:
         """Return the module with the mean of the gradients over all ranks; rank 0's parameters."""
-        with self.speaking():  # NCCL meets here
+        try:
             return DistributedDataParallel(module, broadcast_buffers=False)
+        except RuntimeError as error:  # NCCL meets here
+            if not _is_of_connection(error):
+                raise
+            raise BackendError(
+                f'process {self.index} of {self.count} does not reach the others: '
+                f'{_last_line(error)}'
+            ) from None
 
     def mean(self, values: torch.Tensor) -> list[float]:
         """Return the means over all ranks of (N,) values."""
@@ -77,7 +83,7 @@ class Ranks:
                 raise
             raise BackendError(
                 f'process {self.index} of {self.count} has lost the others: one has ended; '
-                'its own log says why'
+                f'its own log says why. Here it is: {_last_line(error)}'
             ) from None
 
     def batch_norm(
@@ -145,12 +151,19 @@ def _open_store(settings: TrainerSettings) -> Iterator[torch.distributed.Store]:
     except RuntimeError as error:
         raise BackendError(f'no meeting at {host}:{port}: {_first_line(error)}') from None
     # What an attempt of before left there, if torchrun starts the processes anew, is not read.
-    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    # Of several machines each counts its own attempts.
+    is_one_machine = os.environ.get('GROUP_WORLD_SIZE') == '1'
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') if is_one_machine else '0'
     yield torch.distributed.PrefixStore(f'attempt_{attempt}', store)
 
 
 def _first_line(error):
     return str(error).partition('\n')[0]
+
+
+def _last_line(error):
+    """What NCCL itself says is at the end."""
+    return str(error).strip().splitlines()[-1]
 
 
 @contextlib.contextmanager
@@ -177,7 +190,7 @@ def open_ranks(devices: Devices, settings: TrainerSettings) -> Iterator[Optional
         except BaseException:
             if COLLECTIVES[devices.kind] == 'nccl':
                 # Others may wait in a collective for ever, and the end of the group for them.
-                atexit.register(os._exit, FAILED)
+                errors.HANGING.append('NCCL')
             else:
                 torch.distributed.destroy_process_group()
             raise

@@ -87,10 +87,11 @@ class TorchTrainer:
         threads: Optional[Together] = None
         if is_cpu and self._ranks is None:
             threads = self._ending.enter_context(together(torch.get_num_threads()))
-        self._gradients = Gradients(
-            self._module, settings, replicas=len(devices.ids) if is_cpu else 1, ranks=self._ranks,
-            threads=threads, clock=self._clock,
-        )  # fmt: skip
+        with self._memory_for('the gradients'):
+            self._gradients = Gradients(
+                self._module, settings, replicas=len(devices.ids) if is_cpu else 1,
+                ranks=self._ranks, threads=threads, clock=self._clock,
+            )  # fmt: skip
         shapes = graph.trace(network).parameters
         self._frozen = {name: np.zeros(shapes[name], np.float32) for name in settings.frozen}
         self._last: Optional[tuple[np.ndarray, np.ndarray, float]] = None
@@ -225,9 +226,12 @@ def _require_compiler():
             'compile needs Triton, which is not installed: it comes with PyTorch for CUDA, and the '
             'Docker image leaves it out'
         )
-    if not any(map(shutil.which, filter(None, (os.environ.get('CC'), 'gcc', 'clang')))):
-        raise InputError('compile needs a C compiler: install gcc, or set CC')
-    header = pathlib.Path(sysconfig.get_path('include'), 'Python.h')
+    compilers = [os.environ['CC']] if os.environ.get('CC') else ['gcc', 'clang']
+    if not any(map(shutil.which, compilers)):
+        raise InputError(f'compile needs a C compiler, and there is no {" or ".join(compilers)}')
+    scheme = sysconfig.get_default_scheme()  # Debian's own has no headers
+    scheme = 'posix_prefix' if scheme == 'posix_local' else scheme
+    header = pathlib.Path(sysconfig.get_path('include', scheme), 'Python.h')
     if not header.is_file():
         raise InputError(
             f'compile needs {header}: install the headers of this Python (python3-dev)'
