@@ -19,13 +19,14 @@ from r2plus1d.cli.python import lack_of_memory
 STATUS = {'SIGINT': 130, 'SIGTERM': 143, 'SIGHUP': 129}
 LINE = {'SIGINT': 'interrupted', 'SIGTERM': 'ended by SIGTERM', 'SIGHUP': 'ended by SIGHUP'}
 # Programs that say when they are ready.
+# They wait a little at a time: Python does not see a signal that comes just before a system call.
 WAITS = """
 import sys, time
 from r2plus1d.cli.main import run
 def main():
     try:
         print('ready', flush=True)
-        time.sleep(60)
+        for _ in range(600): time.sleep(0.1)
     finally:
         print('saved', flush=True)
 run(main)
@@ -37,7 +38,7 @@ from r2plus1d.errors import BackendError
 def main():
     try:
         print('ready', flush=True)
-        time.sleep(60)
+        for _ in range(600): time.sleep(0.1)
     except KeyboardInterrupt:
         raise BackendError('a process of ours ended too')
 run(main)
@@ -51,7 +52,7 @@ def main():
     pool.submit(threading.Event().wait)
     try:
         print('ready', flush=True)
-        threading.Event().wait()
+        for _ in range(600): threading.Event().wait(0.1)
     finally:
         print('ending', flush=True)
         pool.shutdown(wait=True)
@@ -65,7 +66,7 @@ def main():
     child.start()
     try:
         print('ready', child.pid, flush=True)
-        threading.Event().wait()
+        for _ in range(600): threading.Event().wait(0.1)
     finally:
         print('ending', flush=True)
         threading.Event().wait()
@@ -119,7 +120,7 @@ from r2plus1d.cli import python
 python.watch()
 try:
     print('ready', flush=True)
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)
 except BaseException:
     raise ImportError('what a package makes of an interruption')
 """
@@ -255,7 +256,7 @@ def test_what_was_ignored_stays_ignored(start):
         for name in STATUS:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-    process = start(WAITS.replace('sleep(60)', 'sleep(1)'), ignore)
+    process = start(WAITS.replace('range(600)', 'range(10)'), ignore)
     for name in STATUS:
         process.send_signal(getattr(signal, name))
     assert process.communicate(timeout=30) == ('saved\n', '')
