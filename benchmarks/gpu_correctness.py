@@ -16,7 +16,7 @@ from r2plus1d.weights.onnx_model import plan_of
 
 OUTPUTS = ('softmax', 'final_avg')
 NETWORKS = (('r2plus1d', 18), ('r2plus1d', 34), ('r3d', 18), ('mc3', 18), ('ir-csn', 50))
-FULL_WIDTH = (('r2plus1d', 18), ('ir-csn', 50))  # each takes a minute
+FULL_WIDTH = (('r2plus1d', 18), ('ir-csn', 50))  # float64 on a CPU takes long
 ALLOWED = {'fp32': 1e-4, 'tf32': 1e-2, 'fp16': 1e-2, 'bf16': 5e-2}  # against float64
 AGAIN = {'fp32': 1e-5, 'tf32': 1e-3, 'fp16': 1e-3, 'bf16': 1e-2}  # the same clip in another place
 CLIPS = 3

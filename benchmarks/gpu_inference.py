@@ -50,7 +50,7 @@ def steps(setting):
 def cases_of(setting):
     """(precision, chunk, variant) of all that is measured, small chunks first, compiled last.
 
-    All of them would take half an hour: cuDNN tries its kernels anew for each.
+    Not every variant in every chunk: cuDNN tries its kernels anew for each, which takes time.
     """
     chunks = (1,) if setting.tiny else CHUNKS
     variants = [

@@ -149,6 +149,12 @@ def make_database(tmp_path):
     return make
 
 
+@pytest.fixture
+def database(make_database, make_video):
+    """Six short videos of five classes, to train on; modules that need others make their own."""
+    return make_database([(make_video(14 + i).read_bytes(), i % 5) for i in range(6)])
+
+
 @pytest.fixture(scope='session')
 def audio_only():
     """Bytes of a sound file."""

@@ -36,11 +36,6 @@ def one_thread(monkeypatch):
 
 
 @pytest.fixture
-def database(make_video, make_database):
-    return make_database([(make_video(14 + i).read_bytes(), i % 5) for i in range(6)])
-
-
-@pytest.fixture
 def together(tmp_path):
     """Return a function that runs Python texts as the processes of a run."""
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+import small_training
 from conftest import ROOT
 from r2plus1d.backends.installed import has
 from r2plus1d.errors import InputError
@@ -21,19 +22,10 @@ from r2plus1d.networks.stages import frozen_names, layer_rates, stages
 from r2plus1d.training import checkpoints
 from r2plus1d.weights.files import read_minidb, save_pickle
 from r2plus1d.weights.stored import open_weights
+from small_training import SMALL
 
 needs_torch = pytest.mark.skipif(not has('torch'), reason='needs PyTorch 2')
-SMALL = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
-FLAGS = (
-    '--model_name=r2d', '--model_depth=10', '--width=0.0625', '--clip_length_rgb=8',
-    '--num_labels=5', '--batch_size=4', '--epoch_size=8', '--base_learning_rate=0.01',
-    '--use_dropout=1', '--trainer=torch',
-)  # fmt: skip
-
-
-@pytest.fixture
-def database(make_video, make_database):
-    return make_database([(make_video(14 + i).read_bytes(), i % 5) for i in range(6)])
+FLAGS = (*small_training.FLAGS, '--use_dropout=1', '--trainer=torch')
 
 
 @pytest.fixture

@@ -23,21 +23,11 @@ from r2plus1d.networks.network import Network
 from r2plus1d.training import checkpoints
 from r2plus1d.weights.files import read_minidb, save_pickle
 from shell_scripts import run_script
+from small_training import FLAGS, SMALL
 from tool_here import run_here
 
 if not (has('caffe2') or has('torch')):
     pytest.skip('needs Caffe2 or PyTorch 2', allow_module_level=True)
-
-FLAGS = (
-    '--model_name=r2d', '--model_depth=10', '--width=0.0625', '--clip_length_rgb=8',
-    '--num_labels=5', '--batch_size=4', '--epoch_size=8', '--base_learning_rate=0.01',
-)  # fmt: skip
-SMALL = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
-
-
-@pytest.fixture
-def database(make_video, make_database):
-    return make_database([(make_video(14 + i).read_bytes(), i % 5) for i in range(6)])
 
 
 @pytest.fixture
