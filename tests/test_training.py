@@ -26,6 +26,7 @@ from r2plus1d.backends.caffe2.schema import schema  # noqa: E402
 from r2plus1d.training import checkpoints  # noqa: E402
 from r2plus1d.training.start import fine_tune  # noqa: E402
 from r2plus1d.weights.stored import open_weights  # noqa: E402
+from small_training import SMALL  # noqa: E402
 from training_nets import (  # noqa: E402
     DECAY,
     NETWORK,
@@ -39,11 +40,6 @@ from training_nets import (  # noqa: E402
 DATA = np.random.default_rng(1).standard_normal((4, *NETWORK.data_shape)).astype(np.float32)
 LABEL = np.array([0, 1, 2, 3], np.int32)
 ROUNDING = 1e-4  # of values that a batch norm made, in float32
-FLAGS = (
-    '--model_name=r2d', '--model_depth=10', '--width=0.0625', '--clip_length_rgb=8',
-    '--num_labels=5', '--batch_size=4', '--epoch_size=8', '--base_learning_rate=0.01',
-)  # fmt: skip
-SMALL = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
 
 
 def relative(a, b):
