@@ -8,7 +8,7 @@ import pytest
 
 from conftest import ROOT, numbered_frames
 from r2plus1d.errors import RecordError
-from r2plus1d.video import stated
+from r2plus1d.video import parts, stated
 from r2plus1d.video.decode import Video
 from r2plus1d.video.encode import write_video
 from r2plus1d.video.stated import Stated, read_stated
@@ -326,5 +326,5 @@ def test_the_number_of_parts_that_are_looked_at_is_limited(monkeypatch):
         return content[place : place + count]
 
     assert read_stated('mov,mp4', read_at, len(content)).missing == 3
-    monkeypatch.setattr(stated, 'MAX_PARTS', 9)
+    monkeypatch.setattr(parts, 'MAX_PARTS', 9)
     assert read_stated('mov,mp4', read_at, len(content)).missing == 0

@@ -199,11 +199,17 @@ def test_too_many_bytes_of_packets(make_video, monkeypatch):
     monkeypatch.setattr(budget, 'SMALLEST_PACKET_BYTES', 0)
     with Video(path, Budget(growth=1)) as video:
         assert video.count_packets() == 40
-    many = path.stat().st_size // 2
-    spending = budget.Spending(Budget(growth=3), many)
-    spending.add_packet(3 * many)
-    with pytest.raises(RecordError, match=f'{3 * many:,} bytes of packets in a file of {many:,}'):
-        spending.add_packet(1)
+    assert budget.Spending(Budget(growth=3), 7).packet_bytes == 21
+
+
+def test_the_last_byte_of_packets_is_counted(make_video):
+    path = make_video(40)
+    with av.open(str(path)) as container:
+        num_bytes = sum(packet.size for packet in container.demux(video=0))
+    with Video(path, Budget(packet_bytes=num_bytes)) as video:
+        assert video.count_packets() == 40
+    with pytest.raises(RecordError, match=f'{num_bytes - 1:,} bytes of packets in a file of'):
+        Video(path, Budget(packet_bytes=num_bytes - 1)).count_packets()
 
 
 def test_too_many_pixels(make_video):

@@ -45,22 +45,23 @@ class Spending:
     Args:
         budget: Budget.
         file_bytes: size of the encoded file.
+
+    Attributes:
+        packet_bytes: of packets that may be kept.
     """
 
     def __init__(self, budget: Budget, file_bytes: int) -> None:
         self._budget, self._file_bytes = budget, file_bytes
         grown = max(SMALLEST_PACKET_BYTES, budget.growth * file_bytes)
-        self._allowed_bytes = min(budget.packet_bytes, grown)
-        self._bytes, self._pixels, self._seconds = 0, 0, 0.0
+        self.packet_bytes = min(budget.packet_bytes, grown)
+        self._pixels, self._seconds = 0, 0.0
 
-    def add_packet(self, num_bytes: int) -> None:
-        """Count a packet that is kept; RecordError if that makes too many bytes."""
-        self._bytes += num_bytes
-        if self._bytes > self._allowed_bytes:
-            raise RecordError(
-                f'over budget: more than {self._allowed_bytes:,} bytes of packets '
-                f'in a file of {self._file_bytes:,} bytes'
-            )
+    def too_many_packets(self) -> RecordError:
+        """Return what is to be raised where packets have more bytes than may be kept."""
+        return RecordError(
+            f'over budget: more than {self.packet_bytes:,} bytes of packets '
+            f'in a file of {self._file_bytes:,} bytes'
+        )
 
     def require_pixels(self, num_frames: int, width: int, height: int) -> None:
         """Raise RecordError if so many more frames would have more pixels than allowed."""

@@ -76,12 +76,6 @@ class Opened(NamedTuple):
     file: BinaryIO
     size: int
 
-    def read_at(self, place: int, count: int) -> bytes:
-        """Up to `count` bytes of the file from `place` on; the container's place stays."""
-        if isinstance(self.file, io.BytesIO):
-            return bytes(self.file.getbuffer()[place : place + count])
-        return os.pread(self.file.fileno(), count, place)
-
     def close(self) -> None:
         self.container.close()
         self.file.close()

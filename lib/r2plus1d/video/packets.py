@@ -13,6 +13,7 @@ from r2plus1d.video.budget import Spending, memory_errors_named
 from r2plus1d.video.byte_stream import find_never
 from r2plus1d.video.chain import find_break
 from r2plus1d.video.container import Opened
+from r2plus1d.video.parts import reader_of
 from r2plus1d.video.stated import read_stated
 from r2plus1d.video.whole import Ends, Read, find_cut, find_odd
 
@@ -36,7 +37,7 @@ class PacketReader:
     ) -> None:
         self.truncated: Optional[str] = None
         self.complaint: Optional[str] = None
-        self._num_damaged = 0
+        self._num_damaged = self._num_bytes = 0
         self._opened, self._stream, self._spending = opened, stream, spending
         self._use_truncated, self._is_checked = use_truncated, False
         self._read: list[Packet] = []  # the packets so far; self._unread gives the others
@@ -57,8 +58,8 @@ class PacketReader:
         return packets
 
     def _check(self, packets):
-        container, size, read_at = self._opened.container, self._opened.size, self._opened.read_at
-        name = container.format.name
+        container, size = self._opened.container, self._opened.size
+        name, read_at = container.format.name, reader_of(self._opened.file)
         read = Read(packets, self._ends, read_stated(name, read_at, size), size)
         self.truncated = find_cut(container, self._stream, read)
         if self.truncated and not self._use_truncated:
@@ -77,7 +78,9 @@ class PacketReader:
                     packet = next(self._unread, None)
                 if packet is None:
                     return
-                self._spending.add_packet(packet.size)
+                self._num_bytes += packet.size
+                if self._num_bytes > self._spending.packet_bytes:
+                    raise self._spending.too_many_packets()
                 self._read.append(packet)
                 if packet.is_corrupt or self._never and self._never.search(packet):
                     self._num_damaged += 1

@@ -3,21 +3,18 @@
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
-ReadAt = Callable[[int, int], bytes]  # (place, count) to bytes of the file, fewer at its end
+from r2plus1d.video import parts
+from r2plus1d.video.parts import ReadAt
 
-HEAD_BYTES = 24  # enough for the kind and the size of a part in each of these containers
-MAX_PARTS = 10**6  # more are not looked at
-UNKNOWN_RIFF_SIZES = (0, 2**31 - 1, 2**32 - 1)
 # These parts hold frames. Where another one reaches beyond the end it is an index that was cut, or
 # what somebody appended and is no part at all.
 BOXES = (b'ftyp', b'styp', b'moov', b'moof', b'sidx', b'mdat')
-# The first two are looked into where their size is not known.
-SEGMENT, CLUSTER = b'\x18\x53\x80\x67', b'\x1f\x43\xb6\x75'
-ELEMENTS = (SEGMENT, CLUSTER, b'\xa3', b'\xa0')  # and single blocks, and groups of them
-ASF_GUID_END = b'\xa6\xd9\x00\xaa\x00\x62\xce\x6c'  # of the header and of the data
+OUTERMOST = {
+    'matroska,webm': parts.element_size, 'avi': parts.riff_size, 'asf': parts.asf_size,
+}  # fmt: skip
+ELEMENTS = (parts.SEGMENT, parts.CLUSTER, b'\xa3', b'\xa0')  # and single blocks, and groups of them
 LARGEST_RECTANGLE = 17  # bytes, of the picture's size in an SWF
 LARGEST_PART = 2**20  # that is read: a segment index, or the metadata of an FLV
 # Bytes of a packet of MPEG-TS, and where in it the byte is with which FFmpeg finds it
@@ -78,14 +75,12 @@ def read_stated(container: str, read_at: ReadAt, size: int) -> Stated:
         return _stated_by_swf(read_at, size)
     if container == 'nut':
         return Stated(has_index=_ends_with_index(read_at, size))
-    size_of = {'matroska,webm': _element_size, 'avi': read_riff_size, 'asf': _asf_size}.get(
-        container
-    )
+    size_of = OUTERMOST.get(container)
     if size_of is None:
         return Stated()
-    needed = ELEMENTS if size_of is _element_size else ()
-    parts = walk_parts(size_of, read_at, 0, size)
-    ends = (end for _, head, end in parts if end <= size or _begins_as(head, needed))
+    needed = ELEMENTS if size_of is parts.element_size else ()
+    walk = parts.walk(size_of, read_at, 0, size)
+    ends = (end for _, head, end in walk if end <= size or _begins_as(head, needed))
     return Stated(max(0, max(ends, default=0) - size))
 
 
@@ -94,24 +89,9 @@ def _begins_as(head, kinds):
     return not kinds or any(kind.startswith(head[: len(kind)]) for kind in kinds)
 
 
-def walk_parts(
-    size_of: Callable[[bytes], Optional[int]], read_at: ReadAt, place: int, end: int
-) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (place, head, end) of parts that follow each other, up to one of unknown size."""
-    for _ in range(MAX_PARTS):
-        if place >= end:
-            return
-        head = read_at(place, HEAD_BYTES)
-        part = size_of(head)
-        if part is None:
-            return
-        yield place, head, place + part
-        place += part
-
-
 def _stated_by_boxes(read_at, size):
     end, is_fragmented, seconds = 0, False, 0.0
-    for place, head, box_end in walk_parts(_box_size, read_at, 0, size):
+    for place, head, box_end in parts.walk(parts.box_size, read_at, 0, size):
         kind = head[4:8]
         if box_end <= size or kind in BOXES:
             end = max(end, box_end)
@@ -121,16 +101,6 @@ def _stated_by_boxes(read_at, size):
         if kind == b'moov':
             seconds = _fragments_seconds(read_at, place + _box_head(head), box_end)
     return Stated(max(0, end - size), is_fragmented, seconds if is_fragmented else 0.0)
-
-
-def _box_size(head):
-    """The size of a box of MP4, header included; None for one that reaches to the end."""
-    if len(head) < 8 or not head[4:8].isalnum():
-        return None
-    size = int.from_bytes(head[:4], 'big')
-    if size == 1 and len(head) >= 16:
-        size = int.from_bytes(head[8:16], 'big')
-    return size if size >= 8 else None
 
 
 def _box_head(head):
@@ -152,11 +122,11 @@ def _indexed_bytes(box):
 def _fragments_seconds(read_at, place, end):
     """The duration in mvex/mehd of a moov box whose content begins at `place`; 0 if none."""
     scale = ticks = 0
-    for at, head, box_end in walk_parts(_box_size, read_at, place, end):
+    for at, head, box_end in parts.walk(parts.box_size, read_at, place, end):
         if head[4:8] == b'mvhd':
             scale = _number(read_at, at, after=(8, 16))
         if head[4:8] == b'mvex':
-            inner = walk_parts(_box_size, read_at, at + 8, box_end)
+            inner = parts.walk(parts.box_size, read_at, at + 8, box_end)
             places = [inner_at for inner_at, inner_head, _ in inner if inner_head[4:8] == b'mehd']
             ticks = sum(_number(read_at, at, after=(0, 0), wide=8) for at in places)
     return ticks / scale if scale else 0.0
@@ -166,41 +136,6 @@ def _number(read_at, place, *, after, wide=4):
     """A number of a full box: so many bytes after its flags, by version; version 1 may be wide."""
     version = int(read_at(place + 8, 1) == b'\1')
     return int.from_bytes(read_at(place + 12 + after[version], wide if version else 4), 'big')
-
-
-def _element_size(head):
-    """The size of an element of Matroska, header included; None where it is not known.
-
-    Of a segment or a cluster without a known size it is that of its header: what follows is
-    its content.
-    """
-    if not head or head[0] < 0x10:
-        return None
-    id_bytes = 9 - head[0].bit_length()
-    if len(head) <= id_bytes:
-        return id_bytes + 1  # the file ends within
-    if not head[id_bytes]:
-        return None
-    size_bytes = 9 - head[id_bytes].bit_length()
-    bits, content = 7 * size_bytes, head[id_bytes : id_bytes + size_bytes]
-    if len(content) < size_bytes:
-        return id_bytes + size_bytes
-    size = int.from_bytes(content, 'big') & (1 << bits) - 1
-    if size == (1 << bits) - 1:
-        return id_bytes + size_bytes if head[:4] in (SEGMENT, CLUSTER) else None
-    return id_bytes + size_bytes + size
-
-
-def read_riff_size(head: bytes) -> Optional[int]:
-    """Return the size of an outermost chunk of AVI, header included; None if it is not known."""
-    size = int.from_bytes(head[4:8], 'little')
-    return None if head[:4] != b'RIFF' or size in UNKNOWN_RIFF_SIZES else 8 + size
-
-
-def _asf_size(head):
-    """The size of an outermost object of ASF, header included."""
-    size = int.from_bytes(head[16:24], 'little')
-    return size if head[8:16] == ASF_GUID_END and size >= HEAD_BYTES else None
 
 
 def _stated_by_swf(read_at, size):
