@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import system_programs
+from r2plus1d.backends.caffe2.processor import use_avx2
 from r2plus1d.cli import signals
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
@@ -24,6 +25,7 @@ from tool_here import run_here
 
 # Threads of a framework that wait for each other leave the cores to the tests beside them.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+use_avx2()  # for the tests that run Caffe2's nets themselves
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / 'tools'))  # a tool that a test loads finds _start, as a program does

@@ -11,6 +11,7 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core, workspace
 
+from r2plus1d.backends.caffe2.processor import use_avx2
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 
@@ -43,6 +44,7 @@ class Replicas:
 
     def __init__(self, devices: Devices) -> None:
         _require_gpus(devices)
+        use_avx2()
         workspace.GlobalInit(['caffe2', f'--caffe2_log_level={CAFFE2_LOG_FATAL_ONLY}'])
         logging.getLogger('data_parallel_model').setLevel(logging.ERROR)
         self.devices = devices
