@@ -1,4 +1,4 @@
-"""The networks in Caffe2: graphs and outputs against the original's, and the training form."""
+"""The networks in Caffe2: graphs against the original's, and the training form."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from r2plus1d.backends.caffe2 import layers  # noqa: E402
 from r2plus1d.backends.caffe2.layers import build  # noqa: E402
 from r2plus1d.backends.caffe2.schema import EXECUTION_ARGUMENTS, schema  # noqa: E402
 
-RELATIVE_ERROR = 1e-5
 FEATURES = 512  # filters of res5
 
 
@@ -74,16 +73,6 @@ def test_engines_equal_golden(golden, name):
     build(model, golden_networks.network_of(expected))
     found = [(op.type, op.engine) for op in model.net.Proto().op]
     assert found == [(op['type'], op.get('engine', '')) for op in expected['ops']]
-
-
-@pytest.mark.parametrize('name', [*golden_networks.NAMES, *golden_networks.LATER])
-def test_outputs_equal_golden(golden, caffe2_workspace, name):
-    network, parameters, clips, outputs = golden_networks.read(golden, name)
-    run(network, parameters, clips, np.zeros(len(clips), np.int32))
-    for blob, expected in outputs.items():
-        got = workspace.FetchBlob(blob)
-        assert got.shape == expected.shape
-        assert np.abs(got - expected).max() <= RELATIVE_ERROR * np.abs(expected).max(), blob
 
 
 @pytest.mark.parametrize('crop_size', [112, 224])
