@@ -15,7 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from conftest import ROOT
-from extraction import ENGINE, START, TOOL, rows_of, run_here, save_weights
+from extraction import START, TOOL, rows_of, run_here, save_weights
+from r2plus1d.backends.installed import has
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
 from r2plus1d.errors import InputError
@@ -27,6 +28,8 @@ from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import RecordNeeds, Sample
 from r2plus1d.weights.files import save_pickle
 
+# Programs begin soonest with the first of them.
+ENGINE = next(name for name in ('openvino', 'caffe2', 'torch') if has(name))
 CLIPS, FAILED = 160, {3, 77, 78}
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=8, width=0.0625)
 PARAMETERS = random_parameters(NETWORK, 0)
@@ -134,10 +137,10 @@ def assert_same(extraction, folder):
     assert len(rows_of(folder / 'f.failures.csv')) == 3
 
 
-def test_six_kills(extraction, arguments, begin, tmp_path):
+def test_four_kills(extraction, arguments, begin, tmp_path):
     """At random moments: between two batches, in one, in the first ones, early in the start."""
     rng, killed, before = random.Random(7), [], 0
-    for number in range(6):
+    for number in range(4):
         if number == 2:  # before it has come to anything
             process = begin(after=0, action=DIE.format(rng.uniform(0.1, 0.5)))
         else:
@@ -147,7 +150,7 @@ def test_six_kills(extraction, arguments, begin, tmp_path):
         before = done(tmp_path)
         assert before < CLIPS or not (tmp_path / 'f.pkl').exists()
     assert all(killed)
-    assert 20 < before < CLIPS
+    assert 10 < before < CLIPS
     result = run_here(*arguments)
     assert result.returncode == 0, result.stderr
     assert f'{before} of 160 records are done' in result.stderr
