@@ -299,7 +299,7 @@ def test_a_row_does_not_depend_on_the_others(together, precision):
             np.testing.assert_array_equal(found[name], together[name][rows], err_msg=clips)
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def one_thread():
     """On which sums in fp32 depend."""
     before = torch.get_num_threads()
@@ -308,17 +308,42 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_processes_give_the_rows_of_one(precision, one_thread):
+@pytest.fixture(scope='module')
+def two_processes(precision, one_thread):
+    """An engine that runs in two processes, with its weights."""
+    with opened(devices=Devices('cpu', (0, 1)), precision=precision) as engine:
+        engine.load(PARAMETERS)
+        yield engine
+
+
+def test_processes_give_the_rows_of_one(precision, two_processes):
     alone = run(PIXELS, precision=precision)
-    for replicas in (2,):
-        devices = Devices('cpu', tuple(range(replicas)))
-        with opened(devices=devices, precision=precision) as engine:
-            engine.load(PARAMETERS)
-            # Each slot of the memory they share is used several times
-            for rows in ([*range(5)] * 5, [0], [2, 1]):
-                several = engine.run(PIXELS[rows])
-                for name in OUTPUTS:
-                    np.testing.assert_array_equal(several[name], alone[name][rows])
+    # Each slot of the memory they share is used several times
+    for rows in ([*range(5)] * 5, [0], [2, 1]):
+        several = two_processes.run(PIXELS[rows])
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(several[name], alone[name][rows])
+
+
+def test_batches_are_run_ahead_and_come_back_in_order(together, two_processes):
+    taken = []
+
+    def batches():
+        for rows in ([0, 1], [2], [3, 4, 0], [1]):
+            taken.append(rows)
+            yield PIXELS[rows]
+            if rows == [2]:
+                yield None
+
+    found = list(two_processes.run_each(batches()))
+    assert [rows and len(rows['softmax']) for rows in found] == [2, 1, None, 3, 1]
+    for rows, numbers in zip(filter(None, found), taken):
+        for name in OUTPUTS:
+            np.testing.assert_allclose(rows[name], together[name][numbers], rtol=1e-4, atol=1e-5)
+    left = two_processes.run_each(batches())  # whose rest nobody wants
+    next(left)
+    left.close()
+    assert two_processes.run(PIXELS[:1])['softmax'].shape == (1, 7)
 
 
 def test_chunks_that_are_filled_up(monkeypatch):
@@ -364,31 +389,6 @@ def test_a_process_that_hangs_is_an_error(monkeypatch):
             engine.run(CLIPS)
         assert engine.processes == []
     assert all(ended(pid) for pid in pids), 'a stopped process has to be killed'
-
-
-def test_batches_are_run_ahead_and_come_back_in_order(together, precision):
-    taken = []
-
-    def batches():
-        for rows in ([0, 1], [2], [3, 4, 0], [1]):
-            taken.append(rows)
-            yield PIXELS[rows]
-            if rows == [2]:
-                yield None
-
-    with opened(devices=Devices('cpu', (0, 1)), precision=precision) as engine:
-        engine.load(PARAMETERS)
-        found = list(engine.run_each(batches()))
-        assert [rows and len(rows['softmax']) for rows in found] == [2, 1, None, 3, 1]
-        for rows, numbers in zip(filter(None, found), taken):
-            for name in OUTPUTS:
-                np.testing.assert_allclose(
-                    rows[name], together[name][numbers], rtol=1e-4, atol=1e-5
-                )
-        left = engine.run_each(batches())  # whose rest nobody wants
-        next(left)
-        left.close()
-        assert engine.run(PIXELS[:1])['softmax'].shape == (1, 7)
 
 
 def test_a_process_that_cannot_begin_is_an_error(monkeypatch):
