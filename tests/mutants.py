@@ -30,6 +30,8 @@ GRACE_SECONDS, TIMES_AS_LONG = 60, 5  # what a mutant gets: an endless loop is a
 # module: its nearest tests, those that take longest last
 MODULES = {
     'video/sampling.py': 'sampling read_clips reader',
+    'video/parts.py': 'chain cut_files',
+    'video/chain.py': 'chain',
     'video/read_clips.py': 'read_clips reader',
     'video/start_clips.py': 'read_clips grouped_reader reader',
     'datasets/database.py': 'database',

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import numbered_frames
 from r2plus1d.errors import RecordError
-from r2plus1d.video import frame_count
+from r2plus1d.video import frame_count, parts
 from r2plus1d.video.chain import find_break
 from r2plus1d.video.decode import Video
 from r2plus1d.video.encode import write_video
@@ -213,6 +213,7 @@ def test_a_part_of_a_nut_after_a_frame_whose_begin_is_left_out():
         ('mpeg', bytes(50) + b'\0\0\1\xe0\0\1a' + bytes(30), None),
         ('mpeg', b'\0\0\1\xe0\0\0abc', None),  # up to the end of the file
         ('mpeg', b'\0\0\1\xe0\0\1a\0\0\1\xb3\0\0', 'begins at byte 7'),
+        ('mpeg', b'\0\0\1\xb9other text', 'begins at byte 4'),
         ('mpeg', b'RIFF and sectors', None),
         ('rm', b'.RMF\0\0\0\x12', None),
         ('nut', b'', None),
@@ -224,7 +225,33 @@ def test_what_parts_are(container, content, said):
     assert found is None if said is None else said in found
 
 
-def found_in(container, content, gaps=()):
+def test_more_parts_than_are_looked_at(monkeypatch):
+    monkeypatch.setattr(parts, 'MAX_PARTS', 1)
+    assert found_in('avi', b'RIFF\x18\0\0\0AVI 00dc\0\0\0\0\1\2\3\4') is None
+
+
+def test_data_of_a_real_media_that_follow_other_data():
+    chunk = b'DATA\0\0\0\x12' + bytes(10)
+    assert found_in('rm', chunk + chunk, last_begin=30) is None
+    said = 'its data ends at byte 18, and more frames follow'
+    assert found_in('rm', chunk + b'text' + bytes(14), last_begin=18) == said
+    assert found_in('rm', chunk + b'text' + bytes(14), last_begin=17) is None
+
+
+def test_what_may_be_the_header_of_a_frame_of_a_nut():
+    assert found_in('nut', bytes(64), gaps=[(0, 64)]) is None
+    assert found_in('nut', bytes(65), gaps=[(0, 65)]) is not None
+
+
+def test_sizes_of_parts():
+    assert parts.rm_chunk_size(b'.RMF\0\0\0\0') is None
+    assert parts.rm_chunk_size(b'.RMF\0\0\0\1') == 1
+    assert parts.nut_part_size(b'NK' + bytes(6) + b'\x81\x80\x00') == 11 + 2**14 + 4
+    assert parts.nut_part_size(b'NK' + bytes(6) + b'\xa0\x00') == 10 + 4096
+    assert parts.nut_part_size(b'NK' + bytes(6) + b'\xa0\x01') == 10 + 4097 + 4
+
+
+def found_in(container, content, gaps=(), last_begin=0):
     class Stream:
         index = 0
 
@@ -233,4 +260,5 @@ def found_in(container, content, gaps=()):
 
     ends = Ends(Stream)
     ends.gaps.extend(gaps)
+    ends.last_begin = last_begin
     return find_break(container, read_at, len(content), ends)
