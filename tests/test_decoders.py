@@ -332,6 +332,13 @@ def test_processes_that_do_not_start_are_named(monkeypatch):
         Decoders().call(DEFAULT_BUDGET, bad_decoders.add, 1)
 
 
+def test_modules_of_the_current_folder_do_not_run(tmp_path, monkeypatch):
+    (tmp_path / 'json.py').write_text(f'open({str(tmp_path / "ran")!r}, "w").close()')
+    monkeypatch.chdir(tmp_path)
+    assert Decoders().call(DEFAULT_BUDGET, bad_decoders.add, 1) == 2
+    assert not (tmp_path / 'ran').exists()
+
+
 UNGUARDED = """
 from r2plus1d.video import convert
 convert.MAX_ROWS_TO_ONE = 10**9
