@@ -31,7 +31,8 @@ T = TypeVar('T')
 CLOCK_SECONDS = 4  # for each second of a budget
 # Python searches the current folder first for what -c imports, and a json.py there would run.
 PROGRAM = (
-    'import sys; sys.path = [p for p in sys.path if p]; import json; sys.path[:] = json.loads(sys.argv[1]); '
+    'import sys; sys.path = [p for p in sys.path if p]; '
+    'import json; sys.path[:] = json.loads(sys.argv[1]); '
     'from r2plus1d.video.decoder_process import serve_copies; serve_copies(int(sys.argv[2]))'
 )
 KILLED = {
