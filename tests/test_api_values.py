@@ -25,6 +25,7 @@ def calls(make_video, make_database, tmp_path):
         'dense': lambda **given: r2plus1d.predict(MODEL, video, clips='dense', **given),
         'evaluate': lambda **given: r2plus1d.evaluate(MODEL, database, failures=failures, **given),
         'extract': lambda **given: r2plus1d.extract(MODEL, video, tmp_path / 'f.pkl', **given),
+        'records': lambda **given: r2plus1d.extract(MODEL, database, tmp_path / 'f.pkl', **given),
     }
 
 
@@ -52,6 +53,11 @@ CASES = [
     ),
     ('dense', {'stride': 4.5}, 'stride is 4.5; an integer is right'),
     ('extract', {'stride': 0}, 'stride is 0; at least 1'),
+    ('extract', {'decode_type': 'uniform', 'clips': 10}, 'decode_type is uniform; videos give'),
+    ('extract', {'clips': 2}, 'decode_type frame takes one clip a record'),
+    ('extract', {'features': 'final_avg,label'}, 'features asks for label, and videos have none'),
+    ('extract', {'use_local_file': True}, 'use_local_file is for databases'),
+    ('records', {'stride': 8}, 'stride is for videos'),
     ('evaluate', {'display_iter': 0}, 'display_iter is 0; at least 1'),
     ('evaluate', {'aggregation': 'foo'}, 'aggregation is foo; known: mean, max'),
     ('evaluate', {'class_names': ['a']}, 'class_names has 1 names; num_labels is 3'),

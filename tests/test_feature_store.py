@@ -285,7 +285,8 @@ def test_memory_of_arranging_64_megabytes(tmp_path):
         row = np.ones((BATCH * ROWS, 4096), np.float32)
         for begin in range(0, count, BATCH):
             indices = range(begin, min(begin + BATCH, count))
-            store.add([entry(2)._replace(index=i) for i in indices], {'x': row})
+            rows = row[: len(indices) * ROWS]
+            store.add([entry(2)._replace(index=i) for i in indices], {'x': rows})
         failed = store.failed()
         failed[5] = True
         tracemalloc.start()

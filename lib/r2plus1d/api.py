@@ -28,6 +28,7 @@ from r2plus1d.keywords import (
     UNIFORM_CLIPS,
     AnyPath,
     decisive,
+    extraction_stride,
     kept_settings,
     names_of_classes,
     paths_of,
@@ -259,8 +260,8 @@ def extract(
     settings = {'decode_type': 'start' if is_database else 'frame', 'clips': 1, **settings}
     clips, engine_settings = split_settings(model, settings, words_of(extract))
     require_devices(devices, decode_threads)
-    step = None if stride is None else stride_of(stride)
     names = jobs.feature_names(features if isinstance(features, str) else ','.join(features))
+    step = extraction_stride(is_database, clips, names, stride, use_local_file)
     target = pathlib.Path(output)
     sizes = ExtractionSettings(batch_size * len(devices.ids), threads=decode_threads)
     job = jobs.FeatureJob(
@@ -275,9 +276,8 @@ def extract(
             where, clips, needs, features=names, stride=step, limit=limit, threads=decode_threads
         ) as clips_of,
     ):
-        options = {**model.card, **kept_settings(settings), 'stride': step and str(step)}
-        options['limit'] = limit
-        arguments = jobs.arguments_of(job, clips_of, engine, options)
+        options = {**kept_settings(settings), 'limit': limit, 'stride': step and str(step)}
+        arguments = jobs.arguments_of(job, clips_of, engine, {**model.card, **options})
         if engine:
             arguments.update(engine=engine.name, weights=model.fingerprint)
         return jobs.extract_features(job, clips_of, engine, arguments).totals

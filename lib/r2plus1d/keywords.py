@@ -6,7 +6,7 @@ import inspect
 import os
 import pathlib
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from typing import Any, Callable, Union
+from typing import Any, Callable, Optional, Union
 
 from r2plus1d.backends.base import EngineSettings
 from r2plus1d.devices import Devices
@@ -15,6 +15,7 @@ from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.results.arguments import of_options
 from r2plus1d.results.class_names import require_plain
+from r2plus1d.sources.stride import Stride, stride_of
 from r2plus1d.video.clip_settings import ClipSettings
 
 AnyPath = Union[str, 'os.PathLike[str]']
@@ -41,6 +42,24 @@ def require_devices(devices: Devices, decode_threads: int) -> None:
     if not isinstance(devices, Devices):
         raise InputError(f'devices is {devices!r}; r2plus1d.Devices() is the CPU')
     require_integer('decode_threads', decode_threads, 1)
+
+
+def extraction_stride(
+    is_database: bool, clips: ClipSettings, features: Collection[str], stride: Any, is_local: bool
+) -> Optional[Stride]:
+    """Return the Stride of `extract`; InputError for what its source does not have."""
+    step = None if stride is None else stride_of(stride)
+    if is_database and step:
+        raise InputError('stride is for videos; the records of a database have start frames')
+    if is_database:
+        return None
+    if clips.decode_type != 'frame':
+        raise InputError(f'decode_type is {clips.decode_type}; videos give clips at a stride')
+    if is_local:
+        raise InputError('use_local_file is for databases; videos are named by their paths')
+    if 'label' in features:
+        raise InputError('features asks for label, and videos have none; a database has')
+    return step
 
 
 def words_of(function: Callable[..., Any]) -> set[str]:

@@ -58,7 +58,8 @@ class ClipSettings(Input):
             )
         if self.has_start_frames and self.clips > 1:
             raise InputError(
-                f'decode_type start takes one clip a record; clip_per_video is {self.clips}'
+                f'decode_type {self.decode_type} takes one clip a record; '
+                f'clip_per_video is {self.clips}'
             )
         if self.clip_starts and self.decode_type != 'uniform':
             raise InputError(
