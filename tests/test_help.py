@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from r2plus1d.cli import command_line, flags, help
+from r2plus1d.cli import command_line, flag_types, flags, help
 from r2plus1d.cli.help import Row
 from tool_here import run_here
 
@@ -99,6 +99,14 @@ def test_an_unknown_flag_is_named_before_a_missing_one(capsys):
     with pytest.raises(SystemExit):
         command_line.parse('', flags.DATABASE, argv=['--test-data=d'])
     assert 'the nearest flag is --test_data' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('positional', [(), ('videos',)])
+def test_a_flag_of_paths_that_is_given_again_adds_to_them(positional):
+    options = {'videos': (flag_types.paths, None, 'files')}
+    words = ['--videos=a', '--videos', 'b', 'c']
+    args = command_line.parse('Tool.', options, argv=words, positional=positional)
+    assert [str(path) for path in args.videos] == ['a', 'b', 'c']
 
 
 def test_help_takes_all_or_nothing(capsys):

@@ -91,8 +91,7 @@ def _add(parser, name, kind, default, text, *, is_positional):
     if kind is bit:
         how.update(nargs='?', const=True)  # --name alone is --name=1
     if kind is paths:
-        how.update(nargs='+')
-        how.update(action='extend' if is_positional else 'store')
+        how.update(nargs='+', action='extend')  # --videos=A --videos=B are both
     shown = (
         '' if how.get('default', argparse.SUPPRESS) is argparse.SUPPRESS else str(how['default'])
     )
