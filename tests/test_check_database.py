@@ -4,14 +4,16 @@ import csv
 import os
 import pathlib
 import re
+import tracemalloc
 
 import pytest
 
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
+from r2plus1d.results.hold import holding
 from r2plus1d.sources import survey as surveys
 from r2plus1d.sources.sample import RecordNeeds
-from r2plus1d.sources.survey import DatabaseEntries, Finding, ListEntries, survey
+from r2plus1d.sources.survey import DatabaseEntries, FileEntries, Finding, ListEntries, survey
 from r2plus1d.sources.survey_log import SurveyLog
 from r2plus1d.sources.survey_summary import Summary
 from r2plus1d.video.look import Look, look_at_video
@@ -199,6 +201,32 @@ def test_an_interrupted_run_goes_on(tmp_path, make_video, make_database, monkeyp
     assert not found.exists()
 
 
+def test_two_runs_do_not_write_one_output(tmp_path, make_video):
+    video = make_video(20)
+    with holding(tmp_path / 'check.csv'):
+        done, bad = check(tmp_path, '--videos', video)
+    assert (done.returncode, bad) == (1, None)
+    assert 'check.csv is being written by process' in done.stderr
+    assert not (tmp_path / 'check.csv.found').exists()
+
+
+def test_findings_of_files_that_changed_are_not_used(tmp_path, make_video, make_database):
+    video = make_video(20)
+    rows = tmp_path / 'list.csv'
+    rows.write_text(f'org_video,label\n{video},0\n')
+    database = make_database([(video, 0)])
+    needs = RecordNeeds(None)
+
+    def identities():
+        sources = [ListEntries(rows, needs), DatabaseEntries(database, needs), FileEntries([video])]
+        return [source.identity for source in sources]
+
+    before = identities()
+    assert identities() == before
+    video.write_bytes(video.read_bytes() + b'more')
+    assert not set(identities()) & set(before)
+
+
 def test_what_another_survey_left_is_not_used(tmp_path):
     finding = Finding('a', '', (1,), None, None, LOOK, None)
     with SurveyLog(tmp_path / 'log', {'decode': 'all'}) as log:
@@ -243,6 +271,20 @@ def test_a_summary_of_nothing():
     lines = list(Summary(None).lines())
     assert lines[0] == 'records: 0, usable: 0, failed: 0'
     assert 'codec: none' in lines
+
+
+@pytest.mark.parametrize(('num_labels', 'missing'), [(None, 2**31 - 2), (10, 9)])
+def test_a_label_of_two_billion_takes_no_memory(num_labels, missing):
+    summary = Summary(num_labels)
+    for label in (0, 2**31 - 1):
+        summary.add(Finding('a', '', (label,), None, None, LOOK, None))
+    tracemalloc.start()
+    lines = list(summary.lines())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = f'2 classes, missing: 1, 2, 3, 4, 5 and {missing - 5} more'
+    assert any(expected in line for line in lines)
+    assert peak < 1 << 20
 
 
 def test_long_summaries_name_the_first_ones():

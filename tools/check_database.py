@@ -20,6 +20,7 @@ from r2plus1d.cli.sharding import is_sharded
 from r2plus1d.datasets.video_files import find_videos
 from r2plus1d.errors import InputError, printable
 from r2plus1d.results.complete import complete_csv, require_place
+from r2plus1d.results.hold import holding
 from r2plus1d.results.progress import Progress
 from r2plus1d.results.shards import ShardFolder
 from r2plus1d.sources import survey_shards
@@ -60,6 +61,12 @@ def main():
     source = source_of(args)
     if sharded:
         return in_shards(args, source)
+    with holding(args.output):
+        return report(args, in_one_run(args, source))
+
+
+def in_one_run(args, source):
+    """Look at all records, write the CSV, and return the Summary."""
     partial = args.output.with_name(f'{args.output.name}.found')
     if args.overwrite:
         partial.unlink(missing_ok=True)
@@ -69,7 +76,7 @@ def main():
         look(args, source, found, 0, len(source))
         summary = summarize(args, found.findings())
         found.remove()
-    return report(args, summary)
+    return summary
 
 
 def in_shards(args, source):

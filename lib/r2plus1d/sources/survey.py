@@ -1,11 +1,12 @@
 """Every record of a database, list or folder looked at, before a long run meets it."""
 
+import contextlib
 import dataclasses
 import itertools
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Optional, Protocol, Union
 
 from r2plus1d.datasets import lists
@@ -88,8 +89,7 @@ class DatabaseEntries:
         self._database = Database(path)
         paths = _holds_paths(self._database)
         self._needs = dataclasses.replace(needs, use_local_file=paths)
-        state = look_at(path / DATA_FILE)
-        self.identity = describe_state(os.fspath(path), state)
+        self.identity = _identity(path / DATA_FILE, self._paths() if paths else ())
 
     def __len__(self) -> int:
         return len(self._database)
@@ -101,6 +101,11 @@ class DatabaseEntries:
                 key, sample.path or '', video, sample.labels, sample.video_id,
                 sample.start_frame, sample.failure,
             )  # fmt: skip
+
+    def _paths(self) -> Iterator[bytes]:
+        for _, _, value in self._database.records():
+            with contextlib.suppress(RecordError):
+                yield decode(value).video
 
 
 def _holds_paths(database: Database) -> bool:
@@ -129,7 +134,7 @@ class ListEntries:
             (row.line, Entry(f'line {row.line}', row.video, failure=row.reason)) for row in bad
         ]
         self._entries = [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
-        self.identity = describe_state(os.fspath(path), look_at(path))
+        self.identity = _identity(path, (entry.path for entry in self._entries))
 
     @staticmethod
     def _of_row(line: int, row: lists.Row, needs: RecordNeeds) -> tuple[int, Entry]:
@@ -159,8 +164,7 @@ class FileEntries:
 
     def __init__(self, paths: Sequence[pathlib.Path]) -> None:
         self._paths = [os.fspath(path) for path in paths]
-        states = (describe_state(path, look_at(path)) for path in self._paths)
-        self.identity = digest_of('\n'.join(states).encode('utf-8', 'surrogateescape'))
+        self.identity = _identity(None, self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -168,6 +172,14 @@ class FileEntries:
     def entries(self, first: int) -> Iterator[Entry]:
         for number, path in enumerate(self._paths[first:], first):
             yield Entry(str(number), path, path)
+
+
+def _identity(place: Optional[pathlib.Path], videos: Iterable[Union[bytes, str]]) -> str:
+    """Text that differs if a database or list does, or one of the video files that it names."""
+    files = [os.fspath(place)] if place else []
+    files += [os.fsdecode(path) for path, _ in itertools.groupby(videos)]
+    states = '\n'.join(describe_state(path, look_at(path)) for path in files)
+    return digest_of(states.encode('utf-8', 'surrogateescape'))
 
 
 def survey(

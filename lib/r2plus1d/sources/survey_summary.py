@@ -1,6 +1,7 @@
 """A survey as a page of text: what there is, how often, and what is odd."""
 
 import collections
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
@@ -87,8 +88,11 @@ class Summary:
             return
         low, high = min(self._labels), max(self._labels)
         end = self._num_labels or high + 1
-        gaps = [label for label in range(end) if label not in self._labels]
-        yield f'labels: {low} to {high}, {len(self._labels)} classes, missing: {_listed(gaps)}'
+        # Few of them at a time: a damaged label may be two billion.
+        missing = end - sum(0 <= label < end for label in self._labels)
+        gaps = itertools.islice((n for n in range(end) if n not in self._labels), SHOWN)
+        shown = _listed(list(gaps), missing)
+        yield f'labels: {low} to {high}, {len(self._labels)} classes, missing: {shown}'
         counts = collections.Counter(self._labels.values())
         yield f'records of a class: {_spread(counts)}'
         rarest = sorted(self._labels.items(), key=lambda pair: (pair[1], pair[0]))[:SHOWN]
@@ -116,11 +120,12 @@ def _spread(counter: 'collections.Counter') -> str:
     raise AssertionError
 
 
-def _listed(labels: Sequence[int]) -> str:
+def _listed(labels: Sequence[int], count: int) -> str:
+    """The first of `count` labels."""
     if not labels:
         return 'none'
-    more = f' and {len(labels) - SHOWN} more' if len(labels) > SHOWN else ''
-    return f'{", ".join(map(str, labels[:SHOWN]))}{more}'
+    more = f' and {count - len(labels)} more' if count > len(labels) else ''
+    return f'{", ".join(map(str, labels))}{more}'
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
