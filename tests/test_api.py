@@ -11,6 +11,7 @@ import pytest
 
 import r2plus1d
 from conftest import ROOT
+from r2plus1d.results.failures import FailureList
 from tool_here import run_here
 
 SAMPLE = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
@@ -105,6 +106,21 @@ def test_an_evaluation_goes_on_where_it_ended(make_video, make_database, tmp_pat
     assert len((tmp_path / 'a.csv').read_text().splitlines()) == 4
     assert not list(tmp_path.glob('a.csv.*'))
     assert (tmp_path / 'failures.csv').exists()
+
+
+def test_an_evaluation_without_an_output_writes_nothing(
+    make_video, make_database, tmp_path, monkeypatch, caplog
+):
+    database = make_database([(make_video(30).read_bytes(), 0)] + [(b'damaged', 0)] * 21)
+    monkeypatch.chdir(tmp_path)
+    header = ','.join(FailureList.HEADER)
+    (tmp_path / 'failures.csv').write_text(f'{header}\nof another run,,,\n')
+    before = sorted(tmp_path.rglob('*'))
+    result = r2plus1d.evaluate(r2plus1d.load(SAMPLE), database, clips=1)
+    assert (result.scored, result.failed) == (1, 21)
+    assert sorted(tmp_path.rglob('*')) == before
+    assert 'of another run' in (tmp_path / 'failures.csv').read_text()
+    assert 'more records fail; from here on they are only counted; failures=PATH' in caplog.text
 
 
 def test_extract_is_the_tool(sample, run_tool, tmp_path):

@@ -19,11 +19,10 @@ MODEL = Model(NETWORK, Input(length=8), random_parameters(NETWORK, 0))
 def calls(make_video, make_database, tmp_path):
     """{name: function of keyword arguments} of what the API does with one video or record."""
     video, database = make_video(12), make_database([(make_video(12).read_bytes(), 1, 0)])
-    failures = tmp_path / 'failures.csv'
     return {
         'predict': lambda **given: r2plus1d.predict(MODEL, video, **given),
         'dense': lambda **given: r2plus1d.predict(MODEL, video, clips='dense', **given),
-        'evaluate': lambda **given: r2plus1d.evaluate(MODEL, database, failures=failures, **given),
+        'evaluate': lambda **given: r2plus1d.evaluate(MODEL, database, **given),
         'extract': lambda **given: r2plus1d.extract(MODEL, video, tmp_path / 'f.pkl', **given),
         'records': lambda **given: r2plus1d.extract(MODEL, database, tmp_path / 'f.pkl', **given),
     }

@@ -207,7 +207,7 @@ def evaluate(
     places = EvaluationSettings(batch_size=batch, **chosen)
     with (
         holding(places.output),
-        holding_if_writable(places.failures) if 'failures' in chosen else contextlib.nullcontext(),
+        holding_if_writable(places.failures),
         reader,
         opened(model, engine_settings, devices, [model.network.prediction]) as engine,
         contextlib.ExitStack() as stack,

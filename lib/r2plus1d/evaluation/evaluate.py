@@ -38,7 +38,7 @@ class EvaluationSettings:
         top_k: the k of the second video accuracy, and the classes in the output.
         output: CSV of predictions, or None.
         class_names: of the classes, in order, or None.
-        failures: CSV of failed records.
+        failures: CSV of failed records, or None.
         stop_at_failure: end at the first failed record.
         display_iter: batches between two lines of progress in a log.
 
@@ -51,7 +51,7 @@ class EvaluationSettings:
     top_k: int = 5
     output: Optional[pathlib.Path] = None
     class_names: Optional[Sequence[str]] = None
-    failures: pathlib.Path = pathlib.Path('failures.csv')
+    failures: Optional[pathlib.Path] = None
     stop_at_failure: bool = False
     display_iter: int = 10
 
@@ -61,7 +61,7 @@ class EvaluationSettings:
         require_one_of('aggregation', self.aggregation, AGGREGATIONS)
         for path in filter(None, (self.output, self.failures)):
             require_place(path)
-        if self.output == self.failures:
+        if self.output and self.output == self.failures:
             raise InputError(f'output and failures are both {self.output}')
 
 
@@ -206,7 +206,7 @@ def _fail(sample, failures, result, settings):
     if result.failed <= LOGGED_FAILURES:
         log.warning('%s failed: %s', sample.name, sample.failure)
     elif result.failed == LOGGED_FAILURES + 1:
-        log.warning('more records fail; from here on see %s', failures.path)
+        log.warning('more records fail; from here on %s', failures.where)
     if settings.stop_at_failure:
         result.ended = f'{sample.name} failed'
         raise _Ended

@@ -30,8 +30,10 @@ class FailureList:
     The file is made at the first failure. One that an earlier run left is removed at the start,
     so that what is found there afterwards is of this run.
 
+    Args:
+        path: of the file, or None: nothing is written.
+
     Attributes:
-        path: of the file.
         count: records so far.
 
     Raises:
@@ -40,22 +42,25 @@ class FailureList:
 
     HEADER = ('record', 'path', 'video_id', 'reason')
 
-    def __init__(self, path: Union[str, pathlib.Path]) -> None:
-        self.path, self.count = pathlib.Path(path), 0
+    def __init__(self, path: Union[str, pathlib.Path, None]) -> None:
+        self.path, self.count = None if path is None else pathlib.Path(path), 0
         self._file: Optional[IO[str]] = None
-        if self._is_there():
+        if self.path and self._is_there():
             self.path.unlink()
 
     def __enter__(self) -> 'FailureList':
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._file is not None:
+        if self.path and self._file:
             with full_disk_named(self.path):
                 self._file.close()
 
     def add(self, sample: FailedRecord) -> None:
         """Write a line of the record, at once."""
+        self.count += 1
+        if self.path is None:
+            return
         if self._file is None:
             self._is_there()  # another file may have come meanwhile
             make_folder_of(self.path)
@@ -63,7 +68,13 @@ class FailureList:
             csv.writer(self._file).writerow(self.HEADER)
         with full_disk_named(self.path):
             self._write(sample)
-        self.count += 1
+
+    @property
+    def where(self) -> str:
+        """Where to find the records that are not logged, in words."""
+        if self.path is None:
+            return 'they are only counted; failures=PATH lists them'
+        return f'see {self.path}'
 
     def _write(self, sample):
         video_id = '' if sample.video_id is None else sample.video_id

@@ -124,8 +124,11 @@ def holding(*outputs: Optional[AnyPath]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def holding_if_writable(output: AnyPath) -> Iterator[None]:
+def holding_if_writable(output: Optional[AnyPath]) -> Iterator[None]:
     """Hold an output that is perhaps never made: where none can be made, none is held."""
+    if output is None:
+        yield
+        return
     try:
         hold = Hold(output)
     except OSError as error:
