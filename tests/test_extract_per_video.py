@@ -115,6 +115,16 @@ def test_other_arguments_are_refused(extract, tmp_path):
     assert 'written: 3' in extract('--pool=max', '--if_different=replace').stdout
 
 
+def test_what_changes_no_bit_is_no_other_argument(extract, tmp_path):
+    extract('--batch_size=2')
+    again = extract('--batch_size=3')
+    assert 'written: 0, there before: 3' in again.stdout
+    times = tmp_path / 'out' / 'a.mp4_times.json'
+    found = json.loads(times.read_text())
+    times.write_text(json.dumps({**found, 'arguments': {'gpus': 3}}))  # no such arguments
+    assert 'written: 1, there before: 2' in extract().stdout
+
+
 def test_a_video_that_fails_has_no_files(extract, tmp_path, make_video):
     (tmp_path / 'in' / 'short.mp4').write_bytes(make_video(5).read_bytes())
     (tmp_path / 'in' / 'text.mp4').write_text('no video')

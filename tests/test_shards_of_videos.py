@@ -124,17 +124,51 @@ def test_what_a_shard_printed_is_not_made_again(tmp_path):
             made.append(number)
             yield [f'line {number}'], [('path', 'reason')] * (number == 6)
 
+    def run(index, a, make=make, now='', **others):
+        shard, state = Shard(index, 2), lambda begin, end: f'{begin} {end} {now}'
+        return run_printed(shards, shard, 10, {'a': a}, make, state=state, **others)
+
+    def merged(now=''):
+        found = printed(shards, 10, {'a': 1}, state=lambda begin, end: f'{begin} {end} {now}')
+        return [line for lines, _ in found for line in lines]
+
     with pytest.raises(KeyboardInterrupt):
-        run_printed(shards, Shard(1, 2), 10, {'a': 1}, lambda b, e: make(b, e, stop=8))
+        run(1, 1, lambda b, e: make(b, e, stop=8))
     path = shards.folder(Shard(1, 2)) / 'printed.jsonl'
     path.write_bytes(path.read_bytes()[:-4])  # the last line is torn
     with pytest.raises(InputError, match='a was 1 and is 2'):
-        run_printed(shards, Shard(1, 2), 10, {'a': 2}, make)
-    assert run_printed(shards, Shard(1, 2), 10, {'a': 1}, make) == (5, 1)
+        run(1, 2)
+    assert run(1, 1) == (5, 1)
     with pytest.raises(InputError):
-        run_printed(shards, Shard(1, 2), 10, {'a': 2}, make)
+        run(1, 2)
     assert shards.is_done(Shard(1, 2))  # a run that is refused leaves it so
     assert made == [5, 6, 7, 7, 8, 9]
-    run_printed(shards, Shard(0, 2), 10, {'a': 1}, make)
-    lines = [line for lines, _ in printed(shards, 10, {'a': 1}) for line in lines]
-    assert lines == [f'line {number}' for number in range(10)]
+    run(0, 1)
+    assert merged() == [f'line {number}' for number in range(10)]
+    with pytest.raises(InputError, match='0_of_2: a video of this shard changed since'):
+        merged('later')
+    with pytest.raises(InputError, match=r'printed\.jsonl: a video of this shard changed since'):
+        run(1, 1, now='later')
+    assert made[11:] == []
+    assert run(1, 1, now='later', overwrite=True) == (5, 1)
+    assert made[11:] == [5, 6, 7, 8, 9]
+
+
+def test_predictions_of_a_video_that_changed_are_not_used(make_video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (('a.mp4', 0), ('b.mp4', 1)):
+        (tmp_path / name).write_bytes(make_video(20, seed=seed).read_bytes())
+    weights = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
+    flags = ('a.mp4', 'b.mp4', f'--load_model_path={weights}', '--clips=1', '--output=all.txt')
+
+    def predict(*more):
+        return run_tool_here('tools/predict.py', *flags, *more)
+
+    assert predict('--shard=1/2').returncode == 0
+    (tmp_path / 'b.mp4').write_bytes(make_video(20, seed=2).read_bytes())
+    other = predict('--shard=0/2')  # puts together what there is
+    assert other.returncode == 1
+    assert '1_of_2: a video of this shard changed since; --overwrite=1' in other.stderr
+    again = predict('--shard=1/2', '--overwrite=1')
+    assert again.returncode == 0, again.stderr
+    assert {'a.mp4', 'b.mp4'} <= set((tmp_path / 'all.txt').read_text().split())

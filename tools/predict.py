@@ -31,6 +31,7 @@ from r2plus1d.results.complete import require_place
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.hold import holding_if_writable
 from r2plus1d.results.shards import ShardFolder
+from r2plus1d.sources.file_state import states_of
 from r2plus1d.video.look import digest_of
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,11 @@ PREDICTION = {
         'write the videos with their classes; a file for one (.mp4, .mkv, .mov), a folder for all',
     ),
     'heatmap': (flag_types.bit, False, '1: colour where the evidence for the best class is'),
-    'overwrite': (flag_types.bit, False, '1: replace annotated videos that are there'),
+    'overwrite': (
+        flag_types.bit,
+        False,
+        '1: replace annotated videos that are there; begin a shard again',
+    ),
     'output': (
         flag_types.written,
         None,
@@ -117,13 +122,19 @@ def in_shards(args, model, stored, videos):
     def make(begin, end):
         return printed_of(args, model, FoundVideos(videos[begin:end]))
 
+    def state(begin, end):
+        return states_of(videos[begin:end])
+
     if args.shard:
-        count, failed = printed.run_shard(shards, args.shard, len(videos), arguments, make)
+        count, failed = printed.run_shard(
+            shards, args.shard, len(videos), arguments, make, state=state, overwrite=args.overwrite
+        )
         print(f'shard {args.shard}: videos: {count}, failures: {failed}', flush=True)
     with shards.merging(args.shard) as is_mine:
         if not is_mine:
             return 0
-        found = printed.printed(shards, len(videos), arguments, free=('engine', 'gpus'))
+        free = ('engine', 'gpus')
+        found = printed.printed(shards, len(videos), arguments, state=state, free=free)
         with holding_if_writable(args.failures), FailureList(args.failures) as failures:
             status = write_predictions(args, lines_of(args, model), found, failures)
         shards.remove()

@@ -234,7 +234,7 @@ READ_BY: 'dict[str, dict[str, Rule]]' = {
         'labels': ALWAYS,
         'top_k': ALWAYS,
         'stride': unread.NO_DENSE_CLIPS,
-        'overwrite': unread.NO_ANNOTATE,
+        'overwrite': unread.NO_ANNOTATE_NOR_SHARD,
     },
     'random_weights': {'seed': ALWAYS},
     'create_sample': {'seed': ALWAYS},

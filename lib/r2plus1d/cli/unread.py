@@ -89,6 +89,9 @@ NO_PROBABILITIES = Unread(
 )
 NO_DENSE_CLIPS = Unread('without clips=dense', lambda a: a.clips != 'dense')
 NO_ANNOTATE = Unread('without annotate', lambda a: a.annotate is None)
+NO_ANNOTATE_NOR_SHARD = Unread(
+    'without annotate or shard', lambda a: a.annotate is None and a.shard is None
+)
 CHECKPOINT = Unread('with is_checkpoint=1, which continues anyway', lambda a: a.is_checkpoint)
 TEST_LIST = Unread('with test_list, which says what is held out', lambda a: a.test_list is not None)
 MULTI_LABEL = Unread(

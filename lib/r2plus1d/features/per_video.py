@@ -19,6 +19,7 @@ import numpy as np
 from r2plus1d.errors import InputError
 from r2plus1d.features.entry import Entry
 from r2plus1d.features.npy_rows import Column
+from r2plus1d.results.arguments import differing, require_same
 from r2plus1d.results.complete import complete_csv, complete_file
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.hold import holding
@@ -127,19 +128,12 @@ class VideoFolder:
         try:
             found = json.loads(self._times(path).read_text('utf-8'))
             before, state = dict(found['arguments']), found['state']
+            is_different = bool(differing(before, self._arguments))
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        if before != self._arguments and self._replace_different:
+        if is_different and self._replace_different:
             return False
-        if before != self._arguments:
-            names = sorted(before.keys() | self._arguments.keys())
-            now = self._arguments
-            name = next(name for name in names if before.get(name) != now.get(name))
-            raise InputError(
-                f'{self._times(path)} was made with other arguments: {name} was '
-                f'{before.get(name)} and is {now.get(name)}. Give the same, another '
-                '--output_path, or --overwrite=1'
-            )
+        require_same(self._times(path), before, self._arguments)
         return state == _state(path) and all(self._file(path, b).is_file() for b in self.columns)
 
     def add(self, entries: Sequence[Entry], arrays: Mapping[str, np.ndarray]) -> None:

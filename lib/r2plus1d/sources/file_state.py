@@ -1,8 +1,10 @@
 """Whether a file is still the one that was listed, as far as its size and time tell."""
 
 import datetime
+import hashlib
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import RecordError
@@ -38,6 +40,15 @@ def look_at(path: Optional[AnyPath]) -> Optional[FileState]:
 def describe_state(path: Optional[AnyPath], state: Optional[FileState]) -> str:
     """Text that differs if the path or what is in the file does."""
     return f'{path!r} is not there' if state is None else f'{path!r} {state.size} {state.time}'
+
+
+def states_of(paths: Iterable[AnyPath]) -> str:
+    """A digest that differs if one of the paths or what is in its file does."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        text = describe_state(os.fsdecode(path), look_at(path)) + '\n'
+        digest.update(text.encode('utf-8', 'surrogateescape'))
+    return digest.hexdigest()
 
 
 def require_unchanged(path: AnyPath, before: Optional[FileState]) -> None:

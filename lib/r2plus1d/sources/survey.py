@@ -13,11 +13,11 @@ from r2plus1d.datasets import lists
 from r2plus1d.datasets.database import DATA_FILE, Database
 from r2plus1d.datasets.record import Record, decode, holds_path
 from r2plus1d.errors import RecordError
-from r2plus1d.sources.file_state import describe_state, look_at
+from r2plus1d.sources.file_state import states_of
 from r2plus1d.sources.sample import RecordNeeds, open_record, require_record
 from r2plus1d.video.budget import DEFAULT_BUDGET
 from r2plus1d.video.decoders import DECODERS
-from r2plus1d.video.look import Look, digest_of, look_at_video
+from r2plus1d.video.look import Look, look_at_video
 from r2plus1d.video.prefetch import prefetch
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,12 @@ class Finding:
     failure: Optional[str]
 
 
+def _identity(place: pathlib.Path, videos: Iterable[Union[bytes, str]]) -> str:
+    """Text that differs if a database or list does, or one of the video files that it names."""
+    of_one_video = itertools.groupby(videos)  # several clips of it follow each other
+    return states_of(itertools.chain([place], (path for path, _ in of_one_video)))
+
+
 class Entries(Protocol):
     """Records in an order that is always the same."""
 
@@ -89,7 +95,7 @@ class DatabaseEntries:
         self._database = Database(path)
         paths = _holds_paths(self._database)
         self._needs = dataclasses.replace(needs, use_local_file=paths)
-        self.identity = _identity(path / DATA_FILE, self._paths() if paths else ())
+        self.identity = _identity(path / DATA_FILE, self._videos() if paths else ())
 
     def __len__(self) -> int:
         return len(self._database)
@@ -102,7 +108,7 @@ class DatabaseEntries:
                 sample.start_frame, sample.failure,
             )  # fmt: skip
 
-    def _paths(self) -> Iterator[bytes]:
+    def _videos(self) -> Iterator[bytes]:
         for _, _, value in self._database.records():
             with contextlib.suppress(RecordError):
                 yield decode(value).video
@@ -164,7 +170,7 @@ class FileEntries:
 
     def __init__(self, paths: Sequence[pathlib.Path]) -> None:
         self._paths = [os.fspath(path) for path in paths]
-        self.identity = _identity(None, self._paths)
+        self.identity = states_of(self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -172,14 +178,6 @@ class FileEntries:
     def entries(self, first: int) -> Iterator[Entry]:
         for number, path in enumerate(self._paths[first:], first):
             yield Entry(str(number), path, path)
-
-
-def _identity(place: Optional[pathlib.Path], videos: Iterable[Union[bytes, str]]) -> str:
-    """Text that differs if a database or list does, or one of the video files that it names."""
-    files = [os.fspath(place)] if place else []
-    files += [os.fsdecode(path) for path, _ in itertools.groupby(videos)]
-    states = '\n'.join(describe_state(path, look_at(path)) for path in files)
-    return digest_of(states.encode('utf-8', 'surrogateescape'))
 
 
 def survey(
