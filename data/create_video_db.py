@@ -63,6 +63,7 @@ def main():
     if args.shuffle:
         random.Random(args.seed).shuffle(rows)
     with DatabaseWriter(args.output_file, len(rows), overwrite=args.overwrite) as writer:
+        list_failures(args.output_file, bad)  # within, where no other run does
         write(rows, writer, use_list=args.use_list)
     size = (args.output_file / DATA_FILE).stat().st_size
     what = f'{len(rows)} records ({size / 1e6:.1f} MB)'
@@ -80,6 +81,7 @@ def usable_rows(args):
         use_start_frame=args.use_start_frame,
         use_video_id=args.use_video_id,
         max_video_bytes=None if args.use_list else MAX_VIDEO_BYTES,
+        paths_are_stored=args.use_list,
     )
     check.require_own_ids(args.list_file, good)
     if args.check:
@@ -89,7 +91,6 @@ def usable_rows(args):
         bad = sorted(bad + undecodable)
     if args.on_error == 'fail' or not good:
         lists.require_no_bad_rows(args.list_file, good, bad)
-    list_failures(args.output_file, bad)
     return [row for _, row in good], bad
 
 

@@ -12,6 +12,7 @@ from r2plus1d.datasets.check import check_videos, require_own_ids, split_rows
 from r2plus1d.datasets.database import Database
 from r2plus1d.datasets.lists import BadRow, GoodRow, Row
 from r2plus1d.datasets.record import decode
+from r2plus1d.results.hold import holding
 
 TOOL = 'data/create_video_db.py'
 
@@ -108,6 +109,35 @@ def test_two_videos_of_one_id_are_refused(folder, run_tool):
         assert said in done.stderr
         assert not pathlib.Path('db').exists()
     assert run_tool(TOOL, *flags).returncode == 0  # the column is not read
+
+
+def test_a_path_that_no_record_can_hold_is_a_bad_row(folder, run_tool):
+    pathlib.Path('a\x01.mp4').symlink_to('a.mp4')
+    flags = [listed('a\x01.mp4,0,0'), '--output_file=db']
+    done = run_tool(TOOL, *flags, '--use_list=1')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert "line 2: 'a\\x01.mp4' has control characters or is too long for" in done.stderr
+    assert run_tool(TOOL, *flags).returncode == 0  # the video itself is stored
+
+
+def test_the_list_of_failures_is_of_the_run_that_has_the_database(folder, run_tool):
+    flags = [listed(*ROWS), '--output_file=db', '--on_error=continue']
+    with holding('db'):
+        done = run_tool(TOOL, *flags)
+    assert done.returncode == 1
+    assert 'db is being written by process' in done.stderr
+    assert not list(folder.glob('db*'))
+
+
+def test_a_folder_whose_name_is_no_utf8(folder, run_tool):
+    inside = pathlib.Path(os.fsdecode(b'caf\xe9'))
+    inside.mkdir()
+    video = inside / 'a.mp4'
+    video.write_bytes(pathlib.Path('a.mp4').read_bytes())
+    pathlib.Path('list.csv').write_bytes(b'org_video,label\n' + os.fsencode(video) + b',3\n')
+    done = run_tool(TOOL, '--list_file=list.csv', f'--output_file={inside / "db"}')
+    assert done.returncode == 0, done.stderr
+    assert labels_of(inside / 'db') == [3]
 
 
 def labels_of(path):

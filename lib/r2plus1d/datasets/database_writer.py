@@ -102,7 +102,7 @@ class DatabaseWriter:
             stack.callback(os.close, _lock(self._partial))
             with self._write_errors():
                 self._environment = lmdb.open(
-                    str(self._partial), self._map_bytes, lock=False, sync=False
+                    os.fsencode(self._partial), self._map_bytes, lock=False, sync=False
                 )
             stack.callback(self._environment.close)
             self._open = stack.pop_all()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional, Union
 
+from r2plus1d.datasets.record import Record, holds_path
 from r2plus1d.datasets.strict_csv import Line, read_csv
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import CSV_FILE, complete_file
@@ -99,8 +100,12 @@ def examine_rows(
     use_start_frame: bool = False,
     use_video_id: bool = False,
     max_video_bytes: Optional[int] = None,
+    paths_are_stored: bool = False,
 ) -> tuple[list[GoodRow], list[BadRow]]:
     """Return (rows that can be used, rows that cannot); see `read_rows`.
+
+    Args:
+        paths_are_stored: a record is to hold the path, which not every path can be.
 
     Raises:
         InputError: a column is missing, there are no rows, or double quotes leave open where a row
@@ -114,6 +119,8 @@ def examine_rows(
             row = _row(fields)
             if video not in files:
                 files[video] = _problem_with_video(video, max_video_bytes)
+                if paths_are_stored and not files[video]:
+                    files[video] = _problem_with_stored(video)
             if files[video]:
                 raise InputError(files[video])
             good.append(GoodRow(line.first, row))
@@ -234,6 +241,12 @@ def _integer(column, text, bits):
 
 def _cut(text):
     return text if len(text) <= MOST_DIGITS else f'{text[:MOST_DIGITS]}...'
+
+
+def _problem_with_stored(video):
+    if not holds_path(Record(os.fsencode(video), ())):
+        return f'{video!r} has control characters or is too long for the path of a record'
+    return None
 
 
 def _problem_with_video(video, max_bytes):

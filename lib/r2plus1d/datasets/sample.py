@@ -23,7 +23,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from r2plus1d.datasets import synthetic
-from r2plus1d.results.complete import complete_file
+from r2plus1d.results.complete import CSV_FILE, complete_file
 from r2plus1d.video.encode import write_video
 
 Watch = Callable[[Iterable[Any], int], Iterable[Any]]
@@ -136,7 +136,7 @@ def _list(paths, videos):
 
 
 def _write_text(path, text):
-    if path.exists() and path.read_text() == text:
+    if path.exists() and path.read_text('utf-8', 'surrogateescape') == text:
         return
-    with complete_file(path, 'w', private=True) as file:
+    with complete_file(path, 'w', private=True, **CSV_FILE) as file:
         file.write(text)
