@@ -272,5 +272,5 @@ def test_where_annotated_videos_go(tmp_path, monkeypatch):
 
 def test_without_matplotlib_it_says_so(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'matplotlib.textpath', None)
-    with pytest.raises(InputError, match='words in pictures need matplotlib'):
-        lettering.require_lettering()
+    with pytest.raises(InputError, match='plots and captions need matplotlib'):
+        lettering.require_matplotlib()

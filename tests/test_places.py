@@ -1,5 +1,8 @@
 """Outputs that would take the place of inputs or of each other are refused at once."""
 
+import subprocess
+import sys
+
 import pytest
 
 from r2plus1d.cli import flag_types, places
@@ -82,6 +85,32 @@ def test_what_is_read_is_not_written(there, tool, words, message):
     assert line.startswith(f'{tool}.py: ')
     assert message in line
     assert {path: path.read_bytes() for path in there.rglob('*') if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ('tool', 'words'),
+    [
+        ('train_net', ['--train_data=db', '--plot=new.png', '--num_labels=2']),
+        (
+            'dense_prediction_fusion',
+            ['--input_dir1=a', '--input_dir2=b', '--plot=new.png', '--alpha=sweep'],
+        ),
+        ('show_clips', [DATABASE, '--sheet=new.png', '--clip_length_rgb=8']),
+    ],
+)
+def test_a_plot_without_matplotlib_is_refused_before_the_work(there, monkeypatch, tool, words):
+    monkeypatch.setitem(sys.modules, 'matplotlib.textpath', None)
+    done = run_here(f'tools/{tool}.py', *words, cwd=there)
+    assert done.returncode == 1
+    assert 'need matplotlib: pip install matplotlib' in done.stderr
+
+
+def test_what_draws_is_imported_where_something_is_drawn():
+    code = (
+        'import sys; sys.modules["matplotlib"] = None\n'
+        'from r2plus1d.pictures import annotate, captions, contact_sheet, lettering'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
 
 
 def test_new_files_beside_inputs_are_well(there):

@@ -15,7 +15,7 @@ from r2plus1d.evaluation.metrics import rank
 from r2plus1d.evaluation.video_classes import Prediction
 from r2plus1d.model import Model
 from r2plus1d.pictures.drawing import Layout, Panel, blend, turn
-from r2plus1d.pictures.lettering import require_lettering
+from r2plus1d.pictures.lettering import require_matplotlib
 from r2plus1d.pictures.tracks import Heat, Tracks
 from r2plus1d.results.complete import complete_path, require_new, require_place
 from r2plus1d.video.budget import DEFAULT_BUDGET, Budget
@@ -81,7 +81,7 @@ def annotate(
 
 def check_output(path: pathlib.Path, source: pathlib.Path, *, overwrite: bool = False) -> None:
     """Raise InputError unless an annotated video of `source` can be written to `path`."""
-    require_lettering()
+    require_matplotlib()
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f'annotate is {path}; its name has to end in {", ".join(SUFFIXES)}')
     require_place(path)

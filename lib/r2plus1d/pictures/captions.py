@@ -3,12 +3,13 @@
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
 
 HEIGHT = 28  # pixels
 _FONT_PIXELS = 16
@@ -71,6 +72,9 @@ def draw_caption(caption: Caption, width: int) -> np.ndarray:
 
     What does not fit is drawn smaller. A letter that matplotlib's own font lacks becomes a box.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width / _DPI, HEIGHT / _DPI), dpi=_DPI)
     figure.set_facecolor(_GROUNDS[caption.is_right])
     canvas = FigureCanvasAgg(figure)
@@ -85,7 +89,7 @@ def draw_caption(caption: Caption, width: int) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _set_size(canvas: FigureCanvasAgg, texts: Sequence[Text], *, room: float) -> None:
+def _set_size(canvas: 'FigureCanvasAgg', texts: 'Sequence[Text]', *, room: float) -> None:
     """Make texts so small that together they fit into `room` pixels of width."""
     size: float = _FONT_PIXELS
     while True:

@@ -12,6 +12,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.inference.prediction import predict
 from r2plus1d.networks.input import XY
 from r2plus1d.pictures.captions import Caption, draw_caption, make_captions
+from r2plus1d.pictures.lettering import require_matplotlib
 from r2plus1d.results.complete import complete_file, require_place
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.sample import Sample, label_rows
@@ -61,6 +62,8 @@ def check(
         raise InputError(f'sheet is {sheet}; its name has to end in .png')
     require_place(output)
     require_place(sheet)
+    if sheet is not None:
+        require_matplotlib()
     if raw and settings.flow:
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 

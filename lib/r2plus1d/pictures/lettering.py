@@ -13,12 +13,14 @@ SMALLEST = 11  # pixels; below it letters cannot be told apart
 SHORTENED = '\N{HORIZONTAL ELLIPSIS}'
 
 
-def require_lettering() -> None:
-    """Raise InputError where the package that draws letters is not installed."""
+def require_matplotlib() -> None:
+    """Raise InputError where the package that draws plots and letters is not installed."""
     try:
         import matplotlib.textpath  # noqa: F401
     except ModuleNotFoundError:
-        raise InputError('words in pictures need matplotlib: pip install matplotlib') from None
+        raise InputError(
+            'plots, and words in pictures, need matplotlib: pip install matplotlib'
+        ) from None
 
 
 @functools.lru_cache(maxsize=1024)
