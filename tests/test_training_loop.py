@@ -21,13 +21,16 @@ from r2plus1d.sources.shuffled import Batch
 from r2plus1d.training import checkpoints
 from r2plus1d.training.loop import LoopSettings, train
 from r2plus1d.training.schedule import Schedule
-from r2plus1d.training.start import start
+from r2plus1d.training.start import of_run, start
+from r2plus1d.weights.card import of_network
 from r2plus1d.weights.files import read_minidb, save_minidb, save_pickle
 from r2plus1d.weights.match import ITERATION, MOMENTUM_SUFFIX
 
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
 BIAS = 'last_out_L5_b'
 SCHEDULE = Schedule(batch_size=2, epoch_size=6, num_epochs=2, base_learning_rate=0.5)
+POOLED = {'architecture': 'r3d', 'depth': 18}
+SIZES = {'batch_size', 'epoch_size', 'num_devices'}
 
 
 class PlainTrainer:
@@ -225,6 +228,41 @@ def test_a_run_that_began_from_other_weights_is_not_continued(tmp_path):
         run(trainer, tmp_path, num_epochs=3, **given, pretrained_sha256='b')
     run(PlainTrainer(), tmp_path / 'of_before', num_epochs=1)  # it does not say
     run(trainer, tmp_path / 'of_before', num_epochs=2, **given, pretrained_sha256='b')
+
+
+def test_a_run_from_scratch_is_not_continued_with_weights(tmp_path):
+    given = {'pretrained': tmp_path / 'w.pkl', 'proceed': False, 'resume': True}
+    save_pickle(given['pretrained'], random_parameters(NETWORK, 7))
+    run(PlainTrainer(card=of_run(SCHEDULE, 0)), tmp_path, num_epochs=1)
+    with pytest.raises(InputError, match=r'2d_w0.0625_1.mdl began from scratch, not from .*w.pkl'):
+        run(PlainTrainer(), tmp_path, **given, pretrained_sha256='b')
+    run(PlainTrainer(), tmp_path)  # without weights it goes on
+
+
+@pytest.mark.parametrize(
+    ('before', 'now', 'message'),
+    [
+        ({}, {'batch_size': 4, 'epoch_size': 12}, 'the shuffle would no longer fit'),
+        ({}, {'num_devices': 2}, 'num_devices 2, seed 0: the shuffle would no longer fit'),
+        ({}, {'seed': 1}, 'this run has batch_size 2, epoch_size 6, num_devices 1, seed 1'),
+        ({**POOLED, 'use_pool1': True}, POOLED, 'trained with use_pool1 1, and use_pool1 is 0'),
+        ({}, {'bn_epsilon': 0.1}, 'trained with bn_epsilon 0.001, and bn_epsilon is 0.1'),
+    ],
+)
+def test_a_run_of_other_batches_or_of_another_network_is_not_continued(
+    tmp_path, before, now, message
+):
+    def card(**changed):
+        seed = changed.pop('seed', 0)
+        of_schedule = {k: changed.pop(k) for k in SIZES & set(changed)}
+        network = dataclasses.replace(NETWORK, **changed)
+        schedule = dataclasses.replace(SCHEDULE, **of_schedule)
+        return {**of_network(network, batch_norm_folded=False), **of_run(schedule, seed)}
+
+    run(PlainTrainer(card=card(**before)), tmp_path, num_epochs=1)
+    with pytest.raises(InputError, match=message):
+        run(PlainTrainer(), tmp_path, card=card(**now))
+    run(PlainTrainer(), tmp_path, card=card(**before))
 
 
 def test_of_two_checkpoints_of_an_epoch_the_runs_own_is_continued(tmp_path, caplog):

@@ -144,10 +144,10 @@ def main():
 
 def train_here(args, network, devices):
     """Train in this process, and print where the last checkpoint is."""
-    from_training_flags.take_continued(args, network)
     folder, schedule = args.file_store_path, from_training_flags.schedule(args, devices)
-    loop = from_training_flags.loop_settings(args, network)
-    settings = from_training_flags.trainer_settings(args, network)
+    card = from_training_flags.checkpoint_card(args, network, schedule)
+    loop = from_training_flags.loop_settings(args, card)
+    settings = from_training_flags.trainer_settings(args, network, card)
     writes = settings.shard.index == 0
     with contextlib.ExitStack() as stack:
         stack.callback(hold_folder(folder, settings.shard).release)
@@ -159,7 +159,7 @@ def train_here(args, network, devices):
         first_epoch = start(
             trainer, schedule, folder=folder, pretrained=args.pretrained_model,
             db_type=args.db_type, proceed=args.is_checkpoint, resume=args.resume,
-            pretrained_sha256=args.pretrained_sha256,
+            pretrained_sha256=args.pretrained_sha256, card=card,
         )  # fmt: skip
         try:
             train(trainer, data, schedule, loop, first_epoch=first_epoch, test=test)

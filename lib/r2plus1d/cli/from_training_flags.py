@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from r2plus1d.backends.base import TrainerSettings
@@ -16,7 +17,7 @@ from r2plus1d.results.class_names import read_class_names
 from r2plus1d.sources.shuffled import TrainingData
 from r2plus1d.training.loop import LoopSettings, Test
 from r2plus1d.training.schedule import Schedule
-from r2plus1d.training.start import to_continue
+from r2plus1d.training.start import of_run, to_continue
 from r2plus1d.training.testing import open_test
 from r2plus1d.weights import card
 from r2plus1d.weights.decided import decided, require_agreement
@@ -153,14 +154,14 @@ def schedule(args: argparse.Namespace, devices: Devices) -> Schedule:
     return Schedule(batch_size=args.batch_size * count, num_devices=count, **chosen)
 
 
-def loop_settings(args: argparse.Namespace, network: Network) -> LoopSettings:
+def loop_settings(args: argparse.Namespace, own_card: Mapping[str, str]) -> LoopSettings:
     """Return where and what the run writes, and when it gives up."""
     return LoopSettings(
         args.file_store_path,
         args.max_loss,
         args.max_failures,
         args.display_iter,
-        safetensors_card=checkpoint_card(args, network) if args.safetensors else None,
+        safetensors_card=own_card if args.safetensors else None,
     )
 
 
@@ -176,42 +177,37 @@ def training_data(args: argparse.Namespace, devices: Devices) -> TrainingData:
     )
 
 
-def take_continued(args: argparse.Namespace, network: Network) -> None:
-    """Find out what the checkpoint that the run continues says of itself.
+def checkpoint_card(args: argparse.Namespace, network: Network, timing: Schedule) -> dict[str, str]:
+    """Return what the checkpoints say of the network, its clips, its classes and their run.
 
-    It keeps saying of what weights the run began. The log tells where its clips were others.
+    One that the run continues is looked at: it keeps saying of what weights the run began, and the
+    log tells where its clips were others.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: that one cannot be read.
     """
-    path, args.continued_card = None, None
+    path = None
     if args.is_checkpoint or args.resume:
         _, path = to_continue(
             args.file_store_path, network, args.pretrained_model, proceed=args.is_checkpoint
         )
-    if path is None:
-        return
-    args.continued_card = read_weights(path).card or {}
-    now = checkpoint_card(args, network)
-    for key in OF_CLIPS if path != args.pretrained_model else ():  # of which it was told
-        before = args.continued_card.get(key, now[key])
-        if now[key] != before:
-            log.warning('%s is %s; %s was trained with %s', key, now[key], path, before)
-
-
-def checkpoint_card(args: argparse.Namespace, network: Network) -> dict[str, str]:
-    """Return what the checkpoints say of the network, its clips and its classes."""
-    sha256, before = args.pretrained_sha256, args.continued_card
+    before = (read_weights(path).card or {}) if path else {}
     described = card.describe(
         network,
         from_flags.clip_input(args),
         class_names=args.class_names,
-        weights_sha256=sha256 if before is None else before.get('weights_sha256'),
+        weights_sha256=before.get('weights_sha256') if path else args.pretrained_sha256,
     )
-    return {**described, **card.of_network(network, batch_norm_folded=False)}
+    now = {**described, **card.of_network(network, batch_norm_folded=False)}
+    for key in OF_CLIPS if path != args.pretrained_model else ():  # of which it was told
+        if before.get(key, now[key]) != now[key]:
+            log.warning('%s is %s; %s was trained with %s', key, now[key], path, before[key])
+    return {**now, **of_run(timing, args.seed)}
 
 
-def trainer_settings(args: argparse.Namespace, network: Network) -> TrainerSettings:
+def trainer_settings(
+    args: argparse.Namespace, network: Network, own_card: Mapping[str, str]
+) -> TrainerSettings:
     """Return how the network is trained, and what its checkpoints say of it."""
     if args.batch_size % args.accumulate:
         raise InputError(
@@ -226,7 +222,7 @@ def trainer_settings(args: argparse.Namespace, network: Network) -> TrainerSetti
     return TrainerSettings(
         shard=shard(args),
         meeting_folder=args.file_store_path,
-        card=checkpoint_card(args, network),
+        card=own_card,
         precision=args.train_precision,
         parts=args.accumulate,
         sync_bn=args.sync_bn,

@@ -14,11 +14,14 @@ from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.network import Network
 from r2plus1d.training import checkpoints
 from r2plus1d.training.schedule import Schedule
+from r2plus1d.weights.card import unseen_settings
 from r2plus1d.weights.files import read_weights
 from r2plus1d.weights.match import fit_parameter, match_parameters, with_present_names
 from r2plus1d.weights.stored import open_weights
 
 log = logging.getLogger(__name__)
+
+RUN = 'training_run'  # key of a card, for what decides which record is in which batch
 
 
 def start(
@@ -31,6 +34,7 @@ def start(
     proceed: bool = True,
     resume: bool = False,
     pretrained_sha256: Optional[str] = None,
+    card: Optional[Mapping[str, str]] = None,
 ) -> int:
     """Set what `trainer` begins with; return the number of epochs that are already done.
 
@@ -42,6 +46,8 @@ def start(
             one in `folder`; otherwise only take the weights of `pretrained`.
         resume: continue from the newest one in `folder`, if there is one, without `proceed` too.
         pretrained_sha256: of `pretrained`; a run that began from other weights is not continued.
+        card: what this run's checkpoints say; one with another `of_run`, or of a network that
+            computes otherwise, is not continued.
 
     Raises:
         InputError: no such file or of another network; checkpoints that would be overwritten; a
@@ -55,10 +61,12 @@ def start(
             '--file_store_path starts afresh'
         )
     if path:
+        before = read_weights(path).card or {}
         if pretrained and not (proceed and checkpoints.epoch_of(pretrained)):
-            _require_same_beginning(path, pretrained, pretrained_sha256)
+            _require_same_beginning(path, before, pretrained, pretrained_sha256)
         try:
             state = _state_to_continue(path, epoch, trainer.network, schedule)
+            _require_same_run(path, before, card or {})
             if begins_elsewhere and epoch >= schedule.num_epochs:
                 raise InputError(
                     f'{path} has {epoch} epochs behind it, and num_epochs is {schedule.num_epochs}'
@@ -95,13 +103,34 @@ def to_continue(
     return (given, pretrained) if given > epoch else (epoch, path)
 
 
-def _require_same_beginning(path, pretrained, sha256):
-    began = (read_weights(path).card or {}).get('weights_sha256', sha256)
+def of_run(schedule: Schedule, seed: int) -> dict[str, str]:
+    """Return {key: text} for a card: what a run that continues has to have in common."""
+    each = {name: getattr(schedule, name) for name in ('batch_size', 'epoch_size', 'num_devices')}
+    return {RUN: ', '.join(f'{name} {value}' for name, value in {**each, 'seed': seed}.items())}
+
+
+def _require_same_beginning(path, before, pretrained, sha256):
+    # Of what a checkpoint of an older release began with, nothing may be known.
+    began = before.get('weights_sha256', None if RUN in before else sha256)
     if sha256 and began != sha256:
         raise InputError(
-            f'{path} began from other weights than {pretrained}: another '
-            '--file_store_path (OUTPUT of the scripts) starts afresh'
+            f'{path} began {"from other weights than" if began else "from scratch, not from"} '
+            f'{pretrained}: another --file_store_path (OUTPUT of the scripts) starts afresh'
         )
+
+
+def _require_same_run(path, before, now):
+    if before.get(RUN) and now.get(RUN) and before[RUN] != now[RUN]:
+        raise InputError(
+            f'{path} was trained with {before[RUN]} (over all devices), and this run has '
+            f'{now[RUN]}: the shuffle would no longer fit'
+        )
+    was, is_now = unseen_settings(before), unseen_settings(now)
+    for name in was.keys() & is_now.keys():
+        if was[name] != is_now[name]:
+            raise InputError(
+                f'{path} was trained with {name} {was[name]}, and {name} is {is_now[name]}'
+            )
 
 
 def _state_to_continue(path, epoch, network, schedule):

@@ -128,6 +128,13 @@ def clips_and_names(
     return input_of(network, card), class_names(network, card)
 
 
+def unseen_settings(card: Mapping[str, str]) -> dict[str, str]:
+    """What a card says of the network that parameters do not show; nothing if it tells of none."""
+    if 'model_name' not in card:
+        return {}
+    return {key: card.get(key, _text(USUAL[key])) for key in INVISIBLE}
+
+
 def network_of(card: Mapping[str, str]) -> tuple[Network, bool]:
     """Return (Network, whether batch norms are folded) that the texts tell of."""
     values: dict[str, Any] = {
