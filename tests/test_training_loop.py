@@ -29,7 +29,7 @@ from r2plus1d.weights.match import ITERATION, MOMENTUM_SUFFIX
 NETWORK = Network('r2d', 10, clip_length=8, num_labels=5, width=0.0625)
 BIAS = 'last_out_L5_b'
 SCHEDULE = Schedule(batch_size=2, epoch_size=6, num_epochs=2, base_learning_rate=0.5)
-POOLED = {'architecture': 'r3d', 'depth': 18}
+POOLED = {'architecture': 'r3d', 'depth': 18, 'crop_size': 224}
 SIZES = {'batch_size', 'epoch_size', 'num_devices'}
 
 
