@@ -1,5 +1,6 @@
 """Weights of one kind of file as another, by the tool as a user runs it and by what it calls."""
 
+import dataclasses
 import itertools
 import json
 
@@ -12,6 +13,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.model import Model
 from r2plus1d.networks.input import FlowSettings, Input
 from r2plus1d.networks.network import Network
+from r2plus1d.results.hold import HeldError, holding
 from r2plus1d.weights import files, safetensors_file, torch_file
 from r2plus1d.weights.convert import convert
 from r2plus1d.weights.state_dict import to_state_dict
@@ -142,6 +144,10 @@ def test_a_pickle_of_pytorchs_names_is_read(tmp_path):
         ({'stem.0.weight': np.full((6, 3, 1, 7, 7), np.nan)}, 'NaN or infinite values'),
         ({'pred_logit.weight': np.zeros(5)}, 'pred_logit_w are not in r2plus1d|missing'),
         ({'neck.weight': np.zeros(5)}, 'neck.weight: no entries of a network'),
+        (
+            {'cls_head.fc_cls.weight': np.zeros((5, 64))},
+            'fc and cls_head.fc_cls are both the layer fc',
+        ),
     ],
 )
 def test_entries_are_used_once_or_refused(tmp_path, change, message):
@@ -225,6 +231,13 @@ def test_the_folder(tmp_path):
         ('config.json', '{', r'config\.json is no settings in JSON'),
         ('config.json', '[]', 'no object'),
         ('config.json', {'network': 3}, 'network is no object'),
+        ('config.json', {'network': {}, 'input': {}, 'id2label': {}}, 'length'),
+        ('config.json', {'network': {'bn_eps': 0.1}}, 'config.json: bn_eps is nothing that is'),
+        (
+            'config.json',
+            {'network': {'clip_length': 8}},
+            'config.json: .* not among the meta',
+        ),
         ('config.json', {'id2label': {'0': 'a', '2': 'b'}}, 'does not name classes 0 to 1'),
         ('config.json', {'id2label': {'0': 'a'}}, 'labels name 1 classes; num_labels is 5'),
         ('config.json', {'id2label': {str(n): 'a\n' for n in range(5)}}, 'plain'),
@@ -243,6 +256,36 @@ def test_a_folder_that_contradicts_itself(tmp_path, name, change, message):
     path.write_text(change if isinstance(change, str) else json.dumps({**before, **change}))
     with pytest.raises(InputError, match=message):
         Model.load(tmp_path / 'x')
+
+
+def test_settings_beside_weights_that_say_otherwise_are_refused(tmp_path):
+    MODELS['small'].save(tmp_path / 'x')
+    changed = dataclasses.replace(MODELS['small'].network, bn_epsilon=0.01)
+    dataclasses.replace(MODELS['small'], network=changed).save(tmp_path / 'x' / 'model.safetensors')
+    with pytest.raises(InputError, match='says bn_epsilon 0.01, and config.json beside it 0.001'):
+        Model.load(tmp_path / 'x')
+    MODELS['small'].save(tmp_path / 'x' / 'model.safetensors')
+    same(Model.load(tmp_path / 'x'), MODELS['small'])
+
+
+def test_where_no_folder_can_be_made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in ('.', 'new/..'):
+        with pytest.raises(InputError, match='is the current folder; name one'):
+            MODELS['small'].save(place)
+    (tmp_path / 'empty').mkdir()
+    weights = ROOT / 'data' / 'sample' / 'r2plus1d_18_8_w0.125.pkl'
+    assert run_here(TOOL, weights, 'empty').returncode == 0
+    for flags in ((), ('--overwrite=1',)):
+        refused = run_here(TOOL, *flags, weights, 'empty')
+        assert refused.stderr == (
+            'convert_weights.py: empty is there already; name a folder that is not\n'
+        )
+
+
+def test_two_processes_do_not_write_one_file(tmp_path):
+    with holding(tmp_path / 'x.pkl'), pytest.raises(HeldError, match=r'x\.pkl is being written by'):
+        MODELS['small'].save(tmp_path / 'x.pkl')
 
 
 def test_a_folder_of_another_program(tmp_path):

@@ -97,6 +97,7 @@ def test_a_tensor_may_be_empty_or_of_one_number(written):
         ([(b'x', tensor(wire.field(1, b'\x80' * 11 + b'\0')))], 'not a readable minidb: record 1'),
         ([(b'x', b'\0\0')], 'not a readable minidb: record 1'),
         ([(b'', b'')] * 100_001, 'more than 100000 records'),
+        ([(b'x', tensor(wire.field(1, 1) * 600_000))] * 2, 'record 2: more than 1048576 fields'),
     ],
 )
 def test_what_is_not_one_tensor_is_refused(written, records, message):

@@ -40,6 +40,18 @@ def test_the_list_of_an_earlier_run_is_removed(tmp_path, text):
     assert [line[:3] for line in path.read_text().splitlines()] == ['rec', 'k2,']
 
 
+@pytest.mark.parametrize('text', [f'{HEADER}k1,,,too short\n', ''])
+def test_the_list_of_a_run_that_is_continued_goes_on(tmp_path, text):
+    path = tmp_path / 'failures.csv'
+    path.write_text(text)
+    with FailureList(path, keep=True) as failures:
+        assert path.read_text() == text
+        failures.add(failure('k2'))
+        failures.add(failure('k3'))
+    keys = [line.split(',')[0] for line in path.read_text().splitlines()]
+    assert keys == ['record', *(['k1'] if text else []), 'k2', 'k3']
+
+
 @pytest.mark.parametrize('text', ['my own notes\n1,2,3\n', '\n', f'{HEADER.strip()},more\n'])
 def test_a_file_that_is_no_list_is_refused_and_stays(tmp_path, text):
     path = tmp_path / 'failures.csv'

@@ -92,6 +92,8 @@ def test_bfloat16_becomes_float32(tmp_path):
         ({'__metadata__': 'text'}, b'', '__metadata__ is not texts by name'),
         (b'{"a": 1, "a": 2}', b'', 'a name is there twice'),
         (b'{"a": ', b'', ''),
+        (b'{"a": [' + b'{},' * 100_001 + b'{}]}', b'', 'more than 100000 objects'),
+        (b'{' + b' ' * 16_000_001 + b'}', b'', 'header has 16000003 bytes, more than 16000000'),
         (b'[' * 100_000, b'', ''),
     ],
 )

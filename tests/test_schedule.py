@@ -1,5 +1,7 @@
 """Iterations of an epoch, and the learning rate of each."""
 
+import math
+
 import pytest
 
 from r2plus1d.errors import InputError
@@ -20,6 +22,12 @@ def test_schedule():
     )
     with pytest.raises(InputError, match='epoch_size is 63, less than one batch of 64'):
         Schedule(batch_size=64, epoch_size=63, num_epochs=1, base_learning_rate=0.1)
+
+
+def test_rates_beyond_numbers():
+    given = {'batch_size': 1, 'epoch_size': 9, 'num_epochs': 9, 'base_learning_rate': 0.1}
+    assert Schedule(**given, step_epoch=1e308).learning_rate(80) == pytest.approx(0.1)
+    assert Schedule(**given, step_epoch=1, gamma=1e200).learning_rate(80) == math.inf
 
 
 def test_the_rates_are_those_of_caffe2s_operators():

@@ -128,6 +128,8 @@ def test_the_later_of_two_checkpoints_is_continued_from(train, tmp_path):
     result = train('--num_epochs=2', '--file_store_path=f', '--profiling=1')
     assert 'nothing was left to train: num_epochs is 2' in result.stderr
     assert result.stdout == 'f/r2d_w0.0625_2.mdl\n'
+    result = train('--num_epochs=1', '--file_store_path=f')
+    assert 'f/r2d_w0.0625_1.mdl is not there; the newest checkpoint is f/r2d_w' in result.stderr
     result = train('--num_epochs=4', '--file_store_path=e', '--epoch_size=12')
     assert result.returncode == 1
     assert 'is after 6 iterations; 3 epochs are now 9: epoch_size' in result.stderr
@@ -212,6 +214,10 @@ def test_two_machines_train_together(database, tmp_path):
         ),
         (('--weight_decay=1e39', '--epoch_size=4'), 'is not finite after epoch 1: training'),
         (('--num_labels=2',), 'is out of range: 0 to 1'),
+        (
+            ('--model_name=r3d', '--use_convolutional_pred=1'),
+            'use_convolutional_pred is 1, which has no loss',
+        ),
     ],
 )
 def test_mistakes_get_one_line(train, arguments, message):

@@ -80,6 +80,17 @@ def test_another_file_is_refused(tmp_path, monkeypatch, row):
         copies.fetch_copy(row, tmp_path, mirror='ftp://x')
 
 
+def test_every_tool_asks_the_mirror(tmp_path, monkeypatch, row):
+    row, raw = row
+    with serving(raw, monkeypatch) as server:
+        monkeypatch.setenv('R2PLUS1D_MIRROR', server.mirror.replace('{key}/', ''))
+        monkeypatch.setenv('R2PLUS1D_CACHE', str(tmp_path))
+        assert Model.load(row.name).network.architecture == 'r3d'
+    monkeypatch.setenv('R2PLUS1D_MIRROR', 'ftp://x')
+    with pytest.raises(InputError, match='R2PLUS1D_MIRROR is ftp://x; it begins with'):
+        copies.fetch_copy(row, tmp_path / 'other')
+
+
 def test_a_name_is_enough(tmp_path, monkeypatch, row):
     row, raw = row
     monkeypatch.setenv('R2PLUS1D_CACHE', str(tmp_path))

@@ -13,7 +13,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.cost import parameter_shapes
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
-from r2plus1d.weights import safe_pickle
+from r2plus1d.weights import files, safe_pickle, torch_file
 from r2plus1d.weights.files import read_weights, save_pickle
 from r2plus1d.weights.match import fit_parameter, match_parameters
 from r2plus1d.weights.stored import open_weights
@@ -359,6 +359,19 @@ def test_load_refuses_what_is_not_there(tmp_path):
         open_weights(tmp_path / 'absent.pkl', 'pickle').parameters(SMALL)
     with pytest.raises(InputError, match='db_type is lmdb; known: pickle, minidb'):
         open_weights(tmp_path / 'absent.pkl', 'lmdb').parameters(SMALL)
+
+
+def test_numbers_that_16_bits_do_not_hold_are_named():
+    blobs = {'a_riv': np.array([7e4], np.float32), 'b': np.ones(1, np.float32)}
+    with pytest.raises(InputError, match='a_riv has numbers beyond 65504, which 16 bits do not'):
+        files.halved(blobs)
+    assert files.halved({'b': blobs['b']})['b'].dtype == np.float16
+
+
+def test_a_kind_of_file_that_a_flag_contradicts_is_named(tmp_path):
+    torch_file.write(tmp_path / 'x.pth', {'fc.weight': np.ones((2, 2), np.float32)})
+    with pytest.raises(InputError, match='a file of PyTorch or safetensors, and db_type is pickle'):
+        files.read_weights(tmp_path / 'x.pth', 'pickle')
 
 
 def test_random_weights_replace_no_others(tmp_path, run_tool):

@@ -17,6 +17,7 @@ from r2plus1d.cli.main import run
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.complete import require_new
 from r2plus1d.weights.convert import convert
+from r2plus1d.weights.model_folder import require_free
 
 OPTIONS = {
     'load_model_path': (
@@ -34,14 +35,21 @@ OPTIONS = {
     'num_labels': (flag_types.integer(1), None, 'if several layers of the weights may be the last'),
     'use_pool1': (flag_types.bit, None, '1 or 0, if the weights of an ir-csn or ip-csn do not say'),
     'labels': (pathlib.Path, None, f'{flags.LABELS}; kept in the file'),
-    'overwrite': (flag_types.bit, False, '1: replace the file that is there'),
+    'overwrite': (
+        flag_types.bit,
+        False,
+        '1: replace the file that is there; a folder is never replaced',
+    ),
 }
 
 
 def main():
     args = command_line.parse(__doc__, OPTIONS, positional=('load_model_path', 'save_model_path'))
     target = args.save_model_path
-    require_new(target, args.overwrite)
+    if target.suffix:
+        require_new(target, args.overwrite)
+    else:
+        require_free(target)
     chosen = {'num_labels': args.num_labels, 'use_pool1': args.use_pool1}
     made = convert(
         args.load_model_path,

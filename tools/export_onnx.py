@@ -15,6 +15,7 @@ from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.cli.refusals import refuse_unread
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.hold import holding
 
 EXPORT = {'fold_batch_norm': (flag_types.bit, True, '1: convolutions take in their batch norms')}
 
@@ -36,7 +37,8 @@ def main():
     model = onnx_file.export(
         network, parameters, outputs, fold_batch_norm=args.fold_batch_norm, metadata=metadata
     )
-    onnx_file.save(model, path)
+    with holding(path):
+        onnx_file.save(model, path)
     print(*onnx_output.summary(path, network, model), sep='\n')
 
 

@@ -14,6 +14,7 @@ import pathlib
 
 from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import run
+from r2plus1d.results.hold import holding
 from r2plus1d.weights.files import halved, read_weights, save_pickle, without_solver
 
 OPTIONS = {
@@ -30,7 +31,8 @@ def main():
     blobs = without_solver(stored.blobs)
     if args.half:
         blobs = halved(blobs)
-    save_pickle(args.save_model_path, blobs, stored.card)
+    with holding(args.save_model_path):
+        save_pickle(args.save_model_path, blobs, stored.card)
     print(f'{len(blobs)} blobs in {args.save_model_path}')
 
 

@@ -24,6 +24,7 @@ from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.compare import calibration_clips, compare_engines
 from r2plus1d.results.class_names import read_class_names
+from r2plus1d.results.hold import holding
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def main():
     metadata = onnx_output.described(args, network, stored, names)
     parameters = stored.parameters(network)
     test_data = args.test_data or args.calibration_data
-    with open_spread(args, test_data, args.test_videos or None) as reader:
+    with holding(path), open_spread(args, test_data, args.test_videos or None) as reader:
         clips = calibrate(args)
         model = quantize.quantize(network, parameters, clips, outputs, metadata=metadata)
         onnx_file.save(model, path)

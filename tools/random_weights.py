@@ -13,6 +13,7 @@ from r2plus1d.cli import command_line, flag_types, flags, from_flags
 from r2plus1d.cli.main import run
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.results.complete import require_new
+from r2plus1d.results.hold import holding
 from r2plus1d.weights.card import of_network
 from r2plus1d.weights.files import save_pickle
 
@@ -29,7 +30,8 @@ def main():
     network = from_flags.network(args)
     parameters = random_parameters(network, args.seed)
     card = of_network(network, batch_norm_folded=False)
-    save_pickle(args.save_model_path, parameters, card)
+    with holding(args.save_model_path):
+        save_pickle(args.save_model_path, parameters, card)
     print(f'{network.name}: {len(parameters)} random blobs in {args.save_model_path}')
 
 

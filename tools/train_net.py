@@ -23,6 +23,7 @@ from r2plus1d.backends.table import TRAINERS, TRAINING_PRECISIONS
 from r2plus1d.cli import command_line, flag_types, flags, from_flags, from_training_flags
 from r2plus1d.cli.main import run
 from r2plus1d.cli.places import require_plot
+from r2plus1d.networks.network import require_trainable
 from r2plus1d.training import checkpoints
 from r2plus1d.training.launch import hold_folder, rank_arguments, run_together
 from r2plus1d.training.loop import train
@@ -136,6 +137,7 @@ def main():
     from_training_flags.take_labels(args)
     from_training_flags.take_rank(args)
     network, devices = from_flags.network(args), from_training_flags.devices(args)
+    require_trainable(network)
     if devices.kind == 'gpu' and len(devices.ids) > 1 and chosen_trainer(args.trainer) == 'torch':
         return train_on_each(devices, args)
     train_here(args, network, devices)
@@ -172,7 +174,7 @@ def train_here(args, network, devices):
             for milliseconds, kind, blob in trainer.profile():
                 log.info('%10.3f ms  %-24s %s', milliseconds, kind, blob)
     if writes:
-        print(checkpoints.checkpoint_path(folder, network, schedule.num_epochs))
+        print(checkpoints.of_epoch(folder, network, schedule.num_epochs))
 
 
 def train_on_each(devices, args):

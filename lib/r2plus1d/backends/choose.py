@@ -9,7 +9,7 @@ from r2plus1d.backends.installed import has
 from r2plus1d.backends.table import AUTO, AUTO_TRAINER, BACKENDS, ENGINES, TRAINERS, runners_of
 from r2plus1d.devices import Devices
 from r2plus1d.errors import InputError
-from r2plus1d.networks.network import Network
+from r2plus1d.networks.network import Network, require_trainable
 
 CAFFE2 = EngineSettings('caffe2')
 
@@ -47,9 +47,11 @@ def open_trainer(network: Network, *, devices: Devices, settings: TrainerSetting
         devices: a batch is divided among them.
 
     Raises:
-        InputError: no such trainer, device or setting; the rest of an earlier run is in the way.
+        InputError: a network that is only tested; no such trainer, device or setting; the rest of
+            an earlier run is in the way.
         ModuleNotFoundError: Caffe2 is not installed, and it is to train.
     """
+    require_trainable(network)
     constructor = find_trainer(settings.trainer)
     require_numbers(devices)
     _require_trains(chosen_trainer(settings.trainer), settings)

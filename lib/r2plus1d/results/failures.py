@@ -28,10 +28,11 @@ class FailureList:
     """The records that could not be used, one a line, flushed as they come.
 
     The file is made at the first failure. One that an earlier run left is removed at the start,
-    so that what is found there afterwards is of this run.
+    so that what is found there afterwards is of this run, or of the run that it continues.
 
     Args:
         path: of the file, or None: nothing is written.
+        keep: a list that is there goes on, that of the run which this one continues.
 
     Attributes:
         count: records so far.
@@ -42,10 +43,11 @@ class FailureList:
 
     HEADER = ('record', 'path', 'video_id', 'reason')
 
-    def __init__(self, path: Union[str, pathlib.Path, None]) -> None:
+    def __init__(self, path: Union[str, pathlib.Path, None], *, keep: bool = False) -> None:
         self.path, self.count = None if path is None else pathlib.Path(path), 0
         self._file: Optional[IO[str]] = None
-        if self.path and self._is_there():
+        self._keep = keep
+        if self.path and self._is_there() and not keep:
             self.path.unlink()
 
     def __enter__(self) -> 'FailureList':
@@ -62,10 +64,11 @@ class FailureList:
         if self.path is None:
             return
         if self._file is None:
-            self._is_there()  # another file may have come meanwhile
+            goes_on = self._is_there() and self._keep  # another file may have come meanwhile
             make_folder_of(self.path)
-            self._file = self.path.open('w', **CSV_FILE)
-            csv.writer(self._file).writerow(self.HEADER)
+            self._file = self.path.open('a' if goes_on else 'w', **CSV_FILE)
+            if not goes_on:
+                csv.writer(self._file).writerow(self.HEADER)
         with full_disk_named(self.path):
             self._write(sample)
 

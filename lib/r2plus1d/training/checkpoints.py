@@ -27,6 +27,20 @@ def checkpoint_path(folder: Union[str, pathlib.Path], network: Network, epoch: i
     return pathlib.Path(folder) / f'{checkpoint_stem(network)}_{epoch}.mdl'
 
 
+def of_epoch(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
+    """Return the path of the checkpoint after an epoch; the minidb, if there are two.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = checkpoint_path(folder, network, epoch)
+    for each in (path, path.with_suffix(SAFETENSORS)):
+        if each.is_file():
+            return each
+    _, last = newest(folder, network)
+    raise InputError(f'{path} is not there; the newest checkpoint is {last}')
+
+
 def checkpoint_stem(network: Network) -> str:
     return network.architecture + ('' if network.width == 1 else f'_w{network.width:g}')
 

@@ -111,7 +111,8 @@ def train(
         if not before.with_suffix(SAFETENSORS).exists():
             checkpoints.save_beside(before, trainer.state(), settings.safetensors_card)
     machine = f'_{shard.index}' if shard.count > 1 else ''
-    with FailureList(settings.folder / f'failures{machine}.csv') as failures:
+    listed = settings.folder / f'failures{machine}.csv'
+    with FailureList(listed, keep=first_epoch > 0) as failures:
         for epoch in range(first_epoch, schedule.num_epochs):
             began = time.perf_counter()
             totals = _epoch(trainer, data, schedule, settings, epoch, failures)

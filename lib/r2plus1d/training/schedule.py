@@ -1,6 +1,8 @@
 """How long and how fast: pure functions of the settings and the iteration."""
 
 import dataclasses
+import math
+import sys
 
 from r2plus1d.errors import InputError
 
@@ -47,6 +49,9 @@ class Schedule:
         Caffe2's operator Iter counts before LearningRate reads it, so its first iteration is 1, and
         the rate falls in the last iteration of a step.
         """
-        step = int(self.step_epoch * self.epoch_size / self.batch_size)
+        step = int(min(self.step_epoch * self.epoch_size / self.batch_size, sys.maxsize))
         rate = self.base_learning_rate * self.num_devices
-        return rate * self.gamma ** ((iteration + 1) // max(1, step))
+        try:
+            return rate * self.gamma ** ((iteration + 1) // max(1, step))
+        except OverflowError:
+            return math.inf

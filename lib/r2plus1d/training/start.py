@@ -78,7 +78,7 @@ def start(
         return epoch
     if pretrained:
         stored = open_weights(pretrained, db_type)
-        taken = fine_tune(stored.blobs, trainer.network, source=str(stored.path))
+        taken = fine_tune(stored.trainable_blobs(), trainer.network, source=str(stored.path))
         state = trainer.state()
         trainer.restore(dataclasses.replace(state, parameters={**state.parameters, **taken}))
     else:

@@ -34,6 +34,7 @@ NETWORK = {
     'width': 'width',
     'bn_epsilon': 'bn_epsilon',
 }
+OF_NETWORK = {*NETWORK, 'format_version', 'batch_norm_folded'}
 # What a card says only where it is not the usual value, which older readers take for granted.
 USUAL: dict[str, Any] = {
     'bn_epsilon': BN_EPSILON,

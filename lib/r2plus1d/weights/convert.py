@@ -104,11 +104,4 @@ def _parameters_of(stored: Stored, network: Network) -> dict[str, np.ndarray]:
             more = f' and {len(left) - LISTED} more' if len(left) > LISTED else ''
             raise InputError(f'{path}: {", ".join(left[:LISTED])}{more} are not in {network.name}')
         return parameters
-    if stored.onnx.is_int8:
-        raise InputError(f'{path} computes in 8 bits; its weights cannot be converted')
-    if stored.onnx.batch_norm_folded:
-        raise InputError(
-            f'{path}: its batch norms are folded into convolutions, which cannot be undone; '
-            'tools/export_onnx.py --fold_batch_norm=0 leaves them as they are'
-        )
-    return match_parameters(stored.onnx.values, shapes, source=str(path))
+    return match_parameters(stored.trainable_blobs(), shapes, source=str(path))

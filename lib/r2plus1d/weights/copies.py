@@ -26,7 +26,8 @@ def fetch_copy(
 
     Args:
         row: of networks.copies.COPIES.
-        mirror: another place of the file; {name} in it stands for the row's.
+        mirror: another place of the file; {name} in it stands for the row's, and so does {file}.
+            None is the place that the environment variable R2PLUS1D_MIRROR names, or the row's own.
 
     Raises:
         InputError: not to be had, incomplete, or not the file that the name tells of. What has
@@ -34,9 +35,9 @@ def fetch_copy(
             continues it.
     """
     path = pathlib.Path(folder) / f'{row.name}.pth'
-    url = mirror.replace('{name}', row.name) if mirror else row.link
-    if not url.startswith(('http://', 'https://')):
-        raise InputError(f'mirror is {mirror}; it begins with http:// or https://')
+    url = transfer.mirror_of(mirror) or row.link
+    for place in ('{name}', '{file}'):
+        url = url.replace(place, row.name)
 
     def read(path: pathlib.Path) -> Optional[pathlib.Path]:
         found = sha256_of(path)

@@ -20,7 +20,7 @@ from r2plus1d.weights.files import WeightFile, read_weights
 from r2plus1d.weights.infer import infer
 from r2plus1d.weights.match import match_parameters
 from r2plus1d.weights.safe_pickle import require_end
-from r2plus1d.weights.transfer import MIRROR, MIRROR_HINT
+from r2plus1d.weights.transfer import MIRROR_HINT
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,9 @@ def url_of(row: Published, mirror: Optional[str] = None) -> str:
         mirror: {key}, {name} and {file} in it stand for the row's, {file} without its suffix; None
             is the place that the environment variable R2PLUS1D_MIRROR names, or the row's own.
     """
-    name, mirror = ('mirror', mirror) if mirror else (MIRROR, os.environ.get(MIRROR))
+    mirror = transfer.mirror_of(mirror)
     if not mirror:
         return row.link
-    if not mirror.startswith(('http://', 'https://')):
-        raise InputError(f'{name} is {mirror}; it begins with http:// or https://')
     values = {'{key}': row.key, '{name}': row.name, '{file}': urllib.parse.quote(row.file)}
     for place, text in values.items():
         mirror = mirror.replace(place, text)

@@ -56,6 +56,10 @@ def read_weights(path: Path, db_type: Optional[str] = None) -> WeightFile:
 def _reader_of(path: Path, db_type: Optional[str]) -> Callable[..., tuple[Blobs, object]]:
     if db_type is None and tensor_files.is_known(path):
         return _of_tensors
+    if db_type is not None and tensor_files.is_known(path):
+        raise InputError(
+            f'{path} is a file of PyTorch or safetensors, and db_type is {db_type}: leave it out'
+        )
     is_minidb = db_type == 'minidb' or db_type is None and minidb.is_minidb(pathlib.Path(path))
     return _of_minidb if is_minidb else _of_pickle
 
@@ -152,8 +156,21 @@ def without_solver(blobs: Mapping[str, np.ndarray]) -> Blobs:
 
 
 def halved(blobs: Mapping[str, np.ndarray]) -> Blobs:
-    """Round every float to 16 bits."""
-    return {n: a.astype(np.float16) if a.dtype.kind == 'f' else a for n, a in blobs.items()}
+    """Round every float to 16 bits.
+
+    Raises:
+        InputError: a number is too large for that.
+    """
+    return {n: _half(n, a) if a.dtype.kind == 'f' else a for n, a in blobs.items()}
+
+
+def _half(name: str, array: np.ndarray) -> np.ndarray:
+    with np.errstate(over='ignore'):
+        half = array.astype(np.float16)
+    if not np.array_equal(np.isinf(half), np.isinf(array)):
+        most = np.finfo(np.float16).max
+        raise InputError(f'{name} has numbers beyond {most:g}, which 16 bits do not hold')
+    return half
 
 
 def save_pickle(

@@ -154,7 +154,7 @@ def _require_possible(dims: tuple[int, ...], what: str) -> None:
 
 def _blobs(path: Union[str, pathlib.Path], file: BinaryIO) -> Iterator[Blob]:
     """Yield the Blob of each record."""
-    size, count = os.fstat(file.fileno()).st_size, 0
+    size, count, limit = os.fstat(file.fileno()).st_size, 0, wire.Limit()
     while header := file.read(LENGTHS.size):
         place, count = file.tell(), count + 1
         if count > MOST_RECORDS:
@@ -167,17 +167,17 @@ def _blobs(path: Union[str, pathlib.Path], file: BinaryIO) -> Iterator[Blob]:
                     'a .pkl needs db_type pickle'
                 )
             file.seek(key_length, 1)
-            blob = _blob(memoryview(file.read(value_length)))  # copied once
-        except (struct.error, wire.WireError):
-            raise InputError(f'{path} is not a readable minidb: record {count}') from None
+            blob = _blob(memoryview(file.read(value_length)), limit)  # copied once
+        except (struct.error, wire.WireError) as error:
+            raise InputError(f'{path} is not a readable minidb: record {count}: {error}') from None
         yield blob
 
 
-def _blob(message: wire.Raw) -> Blob:
+def _blob(message: wire.Raw, limit: wire.Limit) -> Blob:
     name, kind = '', ''
     tensor: wire.Raw = b''
     content: Optional[bytes] = None
-    for number, _, value in wire.fields(message):
+    for number, _, value in wire.fields(message, limit):
         if number == NAME:
             name = wire.text(value)
         elif number == TYPE:
@@ -187,15 +187,15 @@ def _blob(message: wire.Raw) -> Blob:
         elif number == CONTENT and not isinstance(value, int):
             content = bytes(value)
     text = content if kind == TEXT_TYPE else None
-    return Blob(name, _piece(tensor) if kind == TENSOR_TYPE else None, text)
+    return Blob(name, _piece(tensor, limit) if kind == TENSOR_TYPE else None, text)
 
 
-def _piece(message: wire.Raw) -> Optional[Piece]:
+def _piece(message: wire.Raw, limit: wire.Limit) -> Optional[Piece]:
     """The numbers of a TensorProto, None if they are of another kind than DTYPES'."""
     data_type = FLOAT
     segment: wire.Raw = b''
     numbers = {number: bytearray() for number in ALONE}
-    for number, kind, value in wire.fields(message):
+    for number, kind, value in wire.fields(message, limit):
         if number in numbers:
             numbers[number] += wire.packed_form(kind, value, alone=ALONE[number])
         elif number == DATA_TYPE and isinstance(value, int):
@@ -208,6 +208,6 @@ def _piece(message: wire.Raw) -> Optional[Piece]:
     raw, dtype = numbers[FIELDS[data_type]], DTYPES[data_type]
     is_float = data_type in (FLOAT, DOUBLE)
     values = wire.floats(raw, dtype) if is_float else wire.integers(raw).astype(dtype)
-    ends = {n: wire.signed(v) for n, _, v in wire.fields(segment) if isinstance(v, int)}
+    ends = {n: wire.signed(v) for n, _, v in wire.fields(segment, limit) if isinstance(v, int)}
     begin = ends.get(BEGIN, 0)
     return Piece(tuple(dims), data_type, begin, ends.get(END, begin + len(values)), values)

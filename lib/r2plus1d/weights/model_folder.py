@@ -79,11 +79,10 @@ def write(
     """Make the folder, complete or not at all.
 
     Raises:
-        InputError: there is something at `folder` that is not an empty folder.
+        InputError: as require_free.
     """
-    folder = pathlib.Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f'{folder} is there already; name a folder that is not')
+    require_free(folder)
+    folder = pathlib.Path(folder).resolve()
     make_folder_of(folder)
     partial = folder.with_name(f'{folder.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -100,6 +99,15 @@ def write(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def require_free(folder: Path) -> None:
+    """Raise InputError unless `folder` is missing, or is empty and not the current one."""
+    folder = pathlib.Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f'{folder} is there already; name a folder that is not')
+    if folder.resolve() == pathlib.Path.cwd():
+        raise InputError(f'{folder} is the current folder; name one that is not there')
 
 
 def _dump(content: Mapping[str, Any]) -> str:
@@ -187,13 +195,19 @@ def read_card(folder: Path) -> dict[str, str]:
     for part in ('network', 'input'):
         for key, value in _part(config, part, path).items():
             card[key] = _text(value)
+    strange = sorted(set(_part(config, 'network', path)) - cards.OF_NETWORK)
+    if strange:
+        raise InputError(f'{path}: {strange[0]} is nothing that is known of a network')
     names = _class_names(config, path)
     if names is not None:
         card['labels'] = json.dumps(names, ensure_ascii=False)
     beside = pathlib.Path(folder) / PREPROCESSOR
     if 'clip_length' in card and 'input_type' in card and beside.is_file():
-        network, _ = cards.network_of(card)
-        _require_same(beside, cards.input_of(network, card))
+        try:
+            given = cards.input_of(cards.network_of(card)[0], card)
+        except InputError as error:
+            raise InputError(f'{path}: {error}') from None
+        _require_same(beside, given)
     return card
 
 

@@ -24,7 +24,8 @@ from r2plus1d.results.given_file import reading
 Path = Union[str, pathlib.Path]
 
 LENGTH = np.dtype('<u8')  # of the header, before it
-LONGEST_HEADER = 100_000_000  # bytes, as other readers have it
+LONGEST_HEADER = 16_000_000  # bytes; a network has some hundred kilobytes, and names of classes
+MOST_OBJECTS = 100_000  # of a header, each of which takes many times its bytes in memory
 MOST_DIGITS = 20  # of a size or a place in the file; Python takes minutes for a million of them
 MOST_DIMS = 32
 METADATA = '__metadata__'
@@ -56,7 +57,7 @@ def is_safetensors(path: Path) -> bool:
     if len(begin) <= LENGTH.itemsize or begin[LENGTH.itemsize :] != b'{':
         return False
     (length,) = np.frombuffer(begin[: LENGTH.itemsize], LENGTH)
-    return int(length) <= min(size - LENGTH.itemsize, LONGEST_HEADER)
+    return int(length) <= size - LENGTH.itemsize
 
 
 def read(path: Path) -> Tensors:
@@ -84,9 +85,13 @@ def _parsed(content: bytes) -> Tensors:
         raise ValueError(f'{len(content)} bytes')
     (length,) = np.frombuffer(content[: LENGTH.itemsize], LENGTH)
     begin = LENGTH.itemsize + int(length)
-    if begin > min(len(content), LONGEST_HEADER):
+    if begin > len(content):
         raise ValueError(f'its header of {length} bytes is cut short')
+    if length > LONGEST_HEADER:
+        raise ValueError(f'its header has {length} bytes, more than {LONGEST_HEADER}')
     text = content[LENGTH.itemsize : begin]
+    if text.count(b'{') > MOST_OBJECTS:
+        raise ValueError(f'its header has more than {MOST_OBJECTS} objects')
     header = json.loads(text, object_pairs_hook=_without_repetition, parse_int=_integer)
     if not isinstance(header, dict):
         raise ValueError('its header is no object')

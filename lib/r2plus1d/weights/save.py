@@ -12,6 +12,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
 from r2plus1d.networks.zoo import HAVE_POOL1
+from r2plus1d.results.hold import holding
 from r2plus1d.weights import card as cards
 from r2plus1d.weights import files, model_folder, safetensors_file, state_dict, torch_file
 
@@ -53,9 +54,24 @@ def save(
     Raises:
         InputError: another suffix, a folder that is there, something that the format needs and
             nobody knows.
+        HeldError: another process writes it.
     """
     require_suffix(path)
-    suffix = pathlib.Path(path).suffix
+    if pathlib.Path(path).suffix == FOLDER:
+        model_folder.require_free(path)
+    with holding(path):
+        _save(pathlib.Path(path), network, parameters, given, class_names, has_length)
+
+
+def _save(
+    path: pathlib.Path,
+    network: Network,
+    parameters: Mapping[str, np.ndarray],
+    given: Optional[Input],
+    class_names: Optional[Sequence[str]],
+    has_length: bool,
+) -> None:
+    suffix = path.suffix
     if suffix in NEEDING_LENGTH and not has_length:
         raise InputError(f'{path}: {NEEDING_LENGTH[suffix]} says how long its clips are; give that')
     if suffix == FOLDER:

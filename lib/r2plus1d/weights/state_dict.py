@@ -89,7 +89,7 @@ def from_state_dict(
         layer, _, part = name.rpartition('.')
         if part != COUNTER:
             layers.setdefault(layer, {})[part] = array
-    layers = {_torchvision(layer, layers): parts for layer, parts in layers.items()}
+    layers = _of_torchvision(layers, source)
     for part in PRODUCT if 'fc' in layers else ():
         if part not in layers['fc']:
             raise InputError(f'{source}: the last layer, fc, has no {part}')
@@ -113,6 +113,20 @@ def from_state_dict(
             'known here; names are those of torchvision or mmaction2'
         )
     return blobs
+
+
+def _of_torchvision(
+    layers: Mapping[str, dict[str, np.ndarray]], source: str
+) -> dict[str, dict[str, np.ndarray]]:
+    """Layers under torchvision's names."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    named: dict[str, str] = {}
+    for layer, parts in layers.items():
+        name = _torchvision(layer, layers)
+        if name in found:
+            raise InputError(f'{source}: {named[name]} and {layer} are both the layer {name}')
+        found[name], named[name] = parts, layer
+    return found
 
 
 def with_blob_names(

@@ -85,6 +85,23 @@ class Stored:
     def is_int8(self) -> bool:
         return self.onnx is not None and self.onnx.is_int8
 
+    def trainable_blobs(self) -> Mapping[str, np.ndarray]:
+        """Return {name: array} as training has them, of an .onnx file too.
+
+        Raises:
+            InputError: an .onnx file that no longer has them.
+        """
+        if self.onnx is None:
+            return self.blobs
+        if self.onnx.is_int8:
+            raise InputError(f'{self.path} computes in 8 bits; its weights cannot be converted')
+        if self.onnx.batch_norm_folded:
+            raise InputError(
+                f'{self.path}: its batch norms are folded into convolutions, which cannot be '
+                'undone; tools/export_onnx.py --fold_batch_norm=0 leaves them as they are'
+            )
+        return self.onnx.values
+
     def parameters(self, network: Network) -> dict[str, np.ndarray]:
         """Return {blob: float32 array} of exactly the parameters of `network`.
 

@@ -6,6 +6,7 @@ of the file: its ETag, or the time of its last change.
 
 import http.client
 import logging
+import os
 import pathlib
 import re
 import ssl
@@ -35,6 +36,18 @@ PARTIAL, RANGE_NOT_SATISFIABLE, TIMED_OUT, TOO_MANY_REQUESTS = 206, 416, 408, 42
 MIRROR = 'R2PLUS1D_MIRROR'  # environment variable, for every tool that takes a published name
 MIRROR_HINT = f'if it has moved, set {MIRROR} to its new place, such as https://HOST/{{name}}.pkl'
 WEB = ('http', 'https')
+
+
+def mirror_of(given: Optional[str]) -> Optional[str]:
+    """Return the other place of weights: `given`, or R2PLUS1D_MIRROR; None if neither is set.
+
+    Raises:
+        InputError: it is no address.
+    """
+    name, mirror = ('mirror', given) if given else (MIRROR, os.environ.get(MIRROR))
+    if mirror and not mirror.startswith(('http://', 'https://')):
+        raise InputError(f'{name} is {mirror}; it begins with http:// or https://')
+    return mirror or None
 
 
 class _Broken(Exception):

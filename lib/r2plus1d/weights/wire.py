@@ -1,7 +1,7 @@
 """The few fields of protobuf's wire format that weight files use, read and written as data."""
 
 from collections.abc import Iterator
-from typing import Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -12,20 +12,44 @@ LONGEST_VARINT = 10  # bytes
 BLOCK = 1 << 16  # numbers decoded together
 
 
+MOST_FIELDS = 1 << 20  # of all messages of a file; weights have thousands
+
+
 class WireError(ValueError):
     """The bytes are no protobuf message."""
 
 
-def fields(message: Raw) -> Iterator[tuple[int, int, Union[int, Raw]]]:
+class Limit:
+    """How many fields may still be read, where a small file could have millions."""
+
+    def __init__(self, most: int = MOST_FIELDS) -> None:
+        self._left = self._most = most
+
+    def take(self) -> None:
+        """Count one field; WireError if it is one too many."""
+        self._left -= 1
+        if self._left < 0:
+            raise WireError(f'more than {self._most} fields')
+
+
+def fields(
+    message: Raw, limit: Optional[Limit] = None
+) -> Iterator[tuple[int, int, Union[int, Raw]]]:
     """Yield (number, wire type, value) of each field; a value of BYTES or of a fixed size is bytes.
 
     Of a memoryview it is a memoryview, which copies nothing.
 
+    Args:
+        limit: of the file that the message is in; None where the caller counts.
+
     Raises:
-        WireError: the message is cut short or has a group, which no file of today has.
+        WireError: the message is cut short or has a group, which no file of today has; more fields
+            than the limit.
     """
     place = 0
     while place < len(message):
+        if limit:
+            limit.take()
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
