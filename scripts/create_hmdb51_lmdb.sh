@@ -3,7 +3,7 @@
 # VIDEOS (CLASS/NAME.avi) and ANNOTATIONS (its split files); scripts/create_split_lmdbs.sh has the rest.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 export DATASET=hmdb51
 exec sh "$root/scripts/create_split_lmdbs.sh" "$@"

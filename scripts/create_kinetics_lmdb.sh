@@ -3,7 +3,7 @@
 # Without LIST_FILE: of the videos that come with this repository. Arguments go to create_video_db.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 LIST_FILE=${LIST_FILE:-}              # org_video,label[,start_frm][,video_id]
 OUTPUT=${OUTPUT:-}                    # made beside the list, as LIST_lmdb, when empty
@@ -21,7 +21,9 @@ if [ -n "$LIST_FILE" ]; then
 else
     LIST_FILE=$SAMPLE/test_list.csv
     OUTPUT=${OUTPUT:-$SAMPLE/test_lmdb}
-    OVERWRITE=${OVERWRITE:-1}
+    case $OUTPUT in
+    "$SAMPLE"/*) OVERWRITE=${OVERWRITE:-1} ;;
+    esac
     echo "create_kinetics_lmdb.sh: no LIST_FILE: the bundled sample -> $OUTPUT" >&2
     "$python" "$root/data/create_sample.py" --output="$SAMPLE" --split=test
 fi

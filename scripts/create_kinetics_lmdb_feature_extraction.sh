@@ -4,7 +4,7 @@
 # Arguments go to create_dense_list.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 LIST_FILE=${LIST_FILE:-}          # org_video,label[,video_id]
 CLIP_FRAMES=${CLIP_FRAMES:-}      # frames that a clip needs; 33 is for 32 flow frames, and for RGB
@@ -24,9 +24,31 @@ if [ -z "$LIST_FILE" ]; then
     CLIP_FRAMES=${CLIP_FRAMES:-9}
     SPLITS=${SPLITS:-2}
     OUTPUT=${OUTPUT:-$SAMPLE/dense}
+    case $OUTPUT in
+    "$SAMPLE"/* | */sample_* | sample_*) ;;
+    *)
+        if [ -e "${OUTPUT}_1_lmdb" ]; then
+            echo "create_kinetics_lmdb_feature_extraction.sh: the sample would replace" \
+                "${OUTPUT}_1_lmdb: set LIST_FILE, or another OUTPUT" >&2
+            exit 2
+        fi
+        ;;
+    esac
 fi
 SPLITS=${SPLITS:-10}
+case $SPLITS in
+*[!0-9]* | 0)
+    echo "create_kinetics_lmdb_feature_extraction.sh: SPLITS is $SPLITS; a number from 1 on" >&2
+    exit 2
+    ;;
+esac
 OUTPUT=${OUTPUT:-$root/output/kinetics_dense}
+
+stop() {
+    [ "$1" -ne 3 ] || echo "create_kinetics_lmdb_feature_extraction.sh: more videos failed than" \
+        "MAX_FAILURES ($MAX_FAILURES) allows: no database is made" >&2
+    exit "$1"
+}
 
 # The list's place and number come last: the databases below are made of these.
 "$python" "$root/data/create_dense_list.py" \
@@ -37,7 +59,7 @@ OUTPUT=${OUTPUT:-$root/output/kinetics_dense}
     "$@" \
     --list_file="$LIST_FILE" \
     --num_splits="$SPLITS" \
-    --output="$OUTPUT"
+    --output="$OUTPUT" || stop "$?"
 
 split=1
 while [ "$split" -le "$SPLITS" ]; do

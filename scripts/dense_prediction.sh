@@ -4,7 +4,7 @@
 # flow, extracted as far as that is not done yet. Arguments go to dense_prediction_aggregation.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 INPUT=${INPUT:-}       # folder of pickles, such as extract_feature_kinetics.sh makes
 MAX_CLIP=${MAX_CLIP:-0} # clips of a video; 0: all
@@ -25,15 +25,16 @@ if [ -n "$INPUT" ]; then
 fi
 
 case " $*" in
-*" --output"*)
-    echo "dense_prediction.sh: --output is for one folder: set INPUT, such as" \
+*" --output="* | *" --output "* | *" --report"*)
+    echo "dense_prediction.sh: --output and --report are for one folder: set INPUT, such as" \
         "INPUT=$OUTPUT/sample_rgb" >&2
     exit 2
     ;;
 esac
 
 echo "dense_prediction.sh: no INPUT: the bundled sample" >&2
-TEST_DATA='' MODEL='' OUTPUT=$OUTPUT/sample_rgb sh "$root/scripts/extract_feature_kinetics.sh" >&2
+TEST_DATA='' MODEL='' MODALITY=rgb OUTPUT=$OUTPUT/sample_rgb \
+    sh "$root/scripts/extract_feature_kinetics.sh" >&2
 TEST_DATA='' MODEL='' OUTPUT=$OUTPUT/sample_of sh "$root/scripts/extract_feature_kinetics_of.sh" >&2
 aggregate "$OUTPUT/sample_rgb" "$@"
 aggregate "$OUTPUT/sample_of" "$@"

@@ -3,11 +3,12 @@
 # (finetune_hmdb51.sh) and the databases of create_hmdb51_lmdb_feature_extraction.sh.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 export TEST_DATA="${TEST_DATA:-}" # prefix of the databases, such as output/hmdb51_dense
 export MODEL="${MODEL:-}"         # such as output/finetune_hmdb51/r2plus1d_8.mdl
 export SPLITS="${SPLITS:-2}"
-export OUTPUT="${OUTPUT:-$root/output/hmdb51_clips}"
+name=${TEST_DATA:+hmdb51_clips}
+export OUTPUT="${OUTPUT:-$root/output/${name:-sample_hmdb51_clips}}"
 
 exec sh "$root/scripts/extract_feature_kinetics.sh" "$@"

@@ -4,7 +4,7 @@
 # Without TEST_DATA and MODEL: on the bundled sample. Arguments go to extract_features.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 TEST_DATA=${TEST_DATA:-}      # prefix of the databases: TEST_DATA_1_lmdb, TEST_DATA_2_lmdb ...
 SPLITS=${SPLITS:-}            # how many there are; 10, and 2 of the sample
@@ -43,13 +43,21 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
         sh "$root/scripts/create_kinetics_lmdb_feature_extraction.sh" >&2
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125$suffix.pkl
     OUTPUT=${OUTPUT:-$root/output/sample_$name}
-    set -- --if_different=replace "$@"
+    case $OUTPUT in
+    */sample_* | sample_*) set -- --if_different=replace "$@" ;; # and nothing else
+    esac
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "extract_feature_kinetics.sh: set TEST_DATA (a prefix of LMDBs) and MODEL (weights), or" \
         "neither" >&2
     exit 2
 fi
 SPLITS=${SPLITS:-10}
+case $SPLITS in
+*[!0-9]* | 0)
+    echo "extract_feature_kinetics.sh: SPLITS is $SPLITS; a number from 1 on" >&2
+    exit 2
+    ;;
+esac
 OUTPUT=${OUTPUT:-$root/output/kinetics_$name}
 
 if [ "$MODALITY" = flow ]; then

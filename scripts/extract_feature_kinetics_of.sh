@@ -3,7 +3,7 @@
 # between neighbouring frames, such as r2.5d_d34_l32_ft_sports1m_optical_flow.pkl takes.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 export MODALITY=flow
 exec sh "$root/scripts/extract_feature_kinetics.sh" "$@"

@@ -5,7 +5,7 @@
 # Without TRAIN_DATA and PRETRAINED: a few steps of a narrow network on the bundled sample.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 if [ -n "${VIDEOS:-}" ] && [ -z "${TRAIN_DATA:-}" ]; then
     exec sh "$root/scripts/finetune_folder.sh" "$@"

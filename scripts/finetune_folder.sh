@@ -3,7 +3,7 @@
 # were held out are told apart. Run again it continues. Arguments go to train_net.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 VIDEOS=${VIDEOS:-}       # folder with a folder of videos for each class
 PRETRAINED=${PRETRAINED:-r2plus1d_18-91a641e6} # weights, or the name of published ones

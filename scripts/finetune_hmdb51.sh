@@ -3,7 +3,7 @@
 # scripts/finetune.sh has the other settings.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 export NUM_LABELS="${NUM_LABELS:-51}"
 export LEARNING_RATE="${LEARNING_RATE:-0.0002}" # of one device

@@ -4,7 +4,7 @@
 # Arguments go to dense_prediction_fusion.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 RGB=${RGB:-}           # folder of pickles, such as extract_feature_kinetics.sh makes
 FLOW=${FLOW:-}         # and extract_feature_kinetics_of.sh
@@ -19,7 +19,8 @@ if [ -z "$RGB" ] && [ -z "$FLOW" ]; then
     RGB=$OUTPUT/sample_rgb
     FLOW=$OUTPUT/sample_of
     FILE_COUNT=${SPLITS:-2}
-    TEST_DATA='' MODEL='' OUTPUT=$RGB sh "$root/scripts/extract_feature_kinetics.sh" >&2
+    TEST_DATA='' MODEL='' MODALITY=rgb OUTPUT=$RGB \
+        sh "$root/scripts/extract_feature_kinetics.sh" >&2
     TEST_DATA='' MODEL='' OUTPUT=$FLOW sh "$root/scripts/extract_feature_kinetics_of.sh" >&2
 elif [ -z "$RGB" ] || [ -z "$FLOW" ]; then
     echo "fuse_prediction.sh: set RGB and FLOW (folders of pickles), or neither" >&2

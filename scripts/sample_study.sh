@@ -3,7 +3,7 @@
 # and spreads in one table. Run again it continues. Arguments go to train_net.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 MODELS=${MODELS:-r2d r2df mc3 rmc3 r3d r2plus1d} # names; with a depth other than 18: ir-csn-50
 SEEDS=${SEEDS:-0 1 2}                            # of the first weights, the order and the clips

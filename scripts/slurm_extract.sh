@@ -26,10 +26,14 @@ PROCESSES=${PROCESSES:-2}     # parts at a time, without Slurm
 TASK=${SLURM_ARRAY_TASK_ID:-} # this part; all of them without Slurm
 SAMPLE=${SAMPLE:-}            # where the bundled sample is put
 
-if [ -z "$ROOT" ] && [ -n "${SLURM_JOB_ID:-}" ]; then
-    ROOT=${SLURM_SUBMIT_DIR:-.}
+root=${ROOT:-$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)}
+if [ -z "$ROOT" ] && [ ! -e "$root/scripts/setup.sh" ]; then
+    root=${SLURM_SUBMIT_DIR:-.} # where sbatch was called
 fi
-root=${ROOT:-$(cd -- "$(dirname -- "$0")/.." && pwd)}
+if [ ! -e "$root/scripts/setup.sh" ]; then
+    echo "slurm_extract.sh: $root is not the folder of this repository: set ROOT to that" >&2
+    exit 2
+fi
 python=$(sh "$root/scripts/setup.sh")
 
 if [ -z "$TEST_DATA$VIDEOS$MODEL" ]; then
@@ -41,11 +45,20 @@ if [ -z "$TEST_DATA$VIDEOS$MODEL" ]; then
     TEST_DATA=$SAMPLE/dense_1_lmdb
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125.pkl
     OUTPUT=${OUTPUT:-$root/output/sample_shards}
-    set -- --use_local_file=1 --if_different=replace "$@"
+    case $OUTPUT in
+    */sample_* | sample_*) set -- --if_different=replace "$@" ;; # and nothing else
+    esac
+    set -- --use_local_file=1 "$@"
 fi
 : "${SHARDS:?slurm_extract.sh: set SHARDS, the number of parts: as many as array tasks}"
 : "${MODEL:?slurm_extract.sh: set MODEL, the weights}"
 : "${OUTPUT:?slurm_extract.sh: set OUTPUT, the file or folder to make}"
+case $SHARDS in
+*[!0-9]* | 0)
+    echo "slurm_extract.sh: SHARDS is $SHARDS; a number from 1 on" >&2
+    exit 2
+    ;;
+esac
 if [ -n "$TEST_DATA" ]; then
     set -- --test_data="$TEST_DATA" --copy_database="$COPY_DATABASE" "$@"
 elif [ -n "$VIDEOS" ]; then
@@ -71,7 +84,10 @@ if [ -n "$TASK" ]; then
 fi
 # xargs puts each number where the mark is.
 part=0
+status=0
 while [ "$part" -lt "$SHARDS" ]; do
     echo "$part"
     part=$((part + 1))
-done | xargs -P "$PROCESSES" -I '{part}' "$@" --shard='{part}'"/$SHARDS"
+done | xargs -P "$PROCESSES" -I '{part}' "$@" --shard='{part}'"/$SHARDS" || status=$?
+[ "$status" -ne 123 ] || status=3 # xargs's word for the statuses of its parts
+exit "$status"

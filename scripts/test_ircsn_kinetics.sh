@@ -4,7 +4,7 @@
 # the bundled sample, whose accuracy is that of guessing. Arguments go to test_net.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 TEST_DATA=${TEST_DATA:-}           # LMDB of videos, such as scripts/create_kinetics_lmdb.sh makes
 MODEL=${MODEL:-}                   # weights, or a published name: irCSN_152_ft_kinetics_from_ig65m
@@ -29,7 +29,9 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
         "TEST_DATA=kinetics_val_lmdb MODEL=irCSN_152_ft_kinetics_from_ig65m sh $0" >&2
     TEST_DATA=$SAMPLE/test_lmdb
     MODEL=$SAMPLE/random_ir-csn_50_8_w0.125.pkl
-    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
+    USE_LOCAL_FILE=0
+    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE USE_LIST=0 USE_START_FRAME=0 \
+        sh "$root/scripts/create_kinetics_lmdb.sh" >&2
     "$python" "$root/tools/random_weights.py" --save_model_path="$MODEL" --overwrite=1 \
         --model_name=ir-csn --model_depth=50 --width=0.125 --use_pool1=1 --crop_size=224 \
         --clip_length_rgb=8 --num_labels=8 >&2

@@ -3,7 +3,7 @@
 # published table. Without TEST_DATA and MODEL: on the bundled sample. Arguments go to test_net.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 TEST_DATA=${TEST_DATA:-}           # LMDB of videos, such as scripts/create_kinetics_lmdb.sh makes
 MODEL=${MODEL:-}                   # weights, or the name of published ones, such as r2.5d_d18_l8
@@ -26,7 +26,9 @@ if [ -z "$TEST_DATA" ] && [ -z "$MODEL" ]; then
         "on it. For Kinetics: TEST_DATA=kinetics_val_lmdb MODEL=r2.5d_d18_l8 sh $0" >&2
     TEST_DATA=$SAMPLE/test_lmdb
     MODEL=$root/data/sample/r2plus1d_18_8_w0.125.pkl
-    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE sh "$root/scripts/create_kinetics_lmdb.sh" >&2
+    USE_LOCAL_FILE=0
+    LIST_FILE='' OUTPUT=$TEST_DATA SAMPLE=$SAMPLE USE_LIST=0 USE_START_FRAME=0 \
+        sh "$root/scripts/create_kinetics_lmdb.sh" >&2
 elif [ -z "$TEST_DATA" ] || [ -z "$MODEL" ]; then
     echo "test_r2plus1d_kinetics.sh: set TEST_DATA (an LMDB) and MODEL (its weights), or neither" >&2
     exit 2

@@ -3,7 +3,7 @@
 # Without TRAIN_DATA: a narrow one on the bundled sample. Arguments go to train_net.py.
 set -eu
 
-root=$(cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 TRAIN_DATA=${TRAIN_DATA:-}         # LMDB of videos
 TEST_DATA=${TEST_DATA:-}           # LMDB of videos, tested after each epoch; empty: no test

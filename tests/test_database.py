@@ -769,6 +769,15 @@ def test_the_script_without_a_list_takes_the_sample(script):
     assert read(root / 'data' / 'sample' / 'test_lmdb') == [Record(bytes(9), (5,))]
 
 
+def test_the_sample_replaces_no_other_database(script, videos):
+    _, run = script
+    write('mine_lmdb', [Record(b'a', (1,))])
+    done = run('--check=0', OUTPUT='mine_lmdb', LIST='mine.csv')
+    assert done.returncode == 1
+    assert 'mine_lmdb exists already; --overwrite=1 replaces it' in done.stderr
+    assert len(read('mine_lmdb')) == 1
+
+
 def test_the_script_takes_a_list_and_arguments(script, videos):
     _, run = script
     path = write_list('org_video,label,video_id\na.mp4,1,5\nb.mp4,2,6\n', 'my list.csv')

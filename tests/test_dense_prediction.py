@@ -567,6 +567,11 @@ def test_an_alpha_of_1_is_the_first_side_alone(fuse, sides, run_tool, tmp_path):
             path.unlink()
         write_pickle(tmp_path / name / 'f_1.pkl', clips_of(IDS * 5, seed=len(name)))
     stdout = fuse('--file_count=1', '--alpha=0,1').stdout
+    write_pickle(tmp_path / 'flow' / 'f_2.pkl', clips_of(IDS * 5, seed=1))
+    warned = fuse('--file_count=1', '--alpha=0,1')
+    assert warned.stdout == stdout
+    assert 'f_2.pkl is not used: file_count is 1' in warned.stderr
+    (tmp_path / 'flow' / 'f_2.pkl').unlink()
     for alpha, name in ((1, 'rgb'), (0, 'flow')):
         alone = run_tool(AGGREGATION, f'--input_dir={tmp_path / name}').stdout
         top = re.search(r'Accuracy: .*(top1 .*)', alone).group(1)

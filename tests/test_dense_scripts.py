@@ -7,10 +7,13 @@ import shutil
 
 import pytest
 
+from conftest import ROOT
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.network import Network
 from r2plus1d.weights.files import save_pickle
 from shell_scripts import run_script
+
+MINE = {'TEST_DATA': 'x', 'MODEL': 'x'}
 
 
 @pytest.fixture(scope='module')
@@ -47,6 +50,41 @@ def test_fusion_finds_what_is_done(on_sample):
     assert fused.stderr.count('is complete already') == 4
     assert 'videos: 40 fused, 0 only in ' in fused.stdout
     assert 'Alpha 0.6: top1 ' in fused.stdout
+
+
+def test_the_sample_does_not_replace_what_others_made(on_sample):
+    folder, _ = on_sample
+    shutil.copytree(folder / 'sample_rgb', folder / 'mine')
+    beside = folder / 'mine' / 'clips_1.arguments.json'
+    beside.write_text(beside.read_text().replace('"test_data": "', '"test_data": "x'))
+    before = (folder / 'mine' / 'clips_1.pkl').read_bytes()
+    settings = {**places(folder), 'OUTPUT': str(folder / 'mine')}
+    done = run_script('extract_feature_kinetics.sh', cwd=folder, **settings)
+    assert done.returncode == 1
+    assert 'clips_1.pkl was made with other arguments: ' in done.stderr
+    assert (folder / 'mine' / 'clips_1.pkl').read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('script', 'database'),
+    [
+        ('create_hmdb51_lmdb.sh', 'mine/train_split1_lmdb'),
+        ('create_kinetics_lmdb_feature_extraction.sh', 'mine_1_lmdb'),
+        ('create_hmdb51_lmdb_feature_extraction.sh', 'mine_1_lmdb'),
+    ],
+)
+def test_the_sample_does_not_replace_a_database(script, database, tmp_path):
+    (tmp_path / database).mkdir(parents=True)
+    done = run_script(script, cwd=tmp_path, OUTPUT='mine', LIST='forgotten.csv')
+    assert done.returncode == 2
+    assert 'replace' in done.stderr
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
+
+
+def test_a_folder_in_cdpath_is_no_output_of_cd(tmp_path):
+    done = run_script('fuse_prediction.sh', cwd=ROOT, FLOW='x', CDPATH=str(ROOT))
+    assert done.returncode == 2
+    assert 'set RGB and FLOW' in done.stderr
 
 
 def test_own_videos_through_the_scripts(make_video, tmp_path):
@@ -116,7 +154,7 @@ def test_failed_clips_do_not_end_the_script(make_video, tmp_path):
 def test_one_output_for_two_modalities(tmp_path):
     done = run_script('dense_prediction.sh', '--output=p.csv', cwd=tmp_path)
     assert done.returncode == 2
-    assert '--output is for one folder: set INPUT' in done.stderr
+    assert '--output and --report are for one folder: set INPUT' in done.stderr
 
 
 def test_hmdb51_from_its_own_files(make_video, tmp_path):
@@ -130,6 +168,14 @@ def test_hmdb51_from_its_own_files(make_video, tmp_path):
         VIDEOS='videos', ANNOTATIONS='splits', OUTPUT='hmdb', CLIP_FRAMES='8',
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
+    gone = (tmp_path / 'splits' / 'run_test_split1.txt').open('a')
+    print('gone.avi 2', file=gone, flush=True)
+    fewer = run_script(
+        'create_hmdb51_lmdb_feature_extraction.sh', cwd=tmp_path,
+        VIDEOS='videos', ANNOTATIONS='splits', OUTPUT='fewer', CLIP_FRAMES='8',
+    )  # fmt: skip
+    assert fewer.returncode == 3
+    assert 'more videos are missing than MAX_MISSING (0) allows: no database' in fewer.stderr
     assert '2 videos, 4 clips in 2 lists: hmdb_1.csv ... hmdb_2.csv; failed: 0' in made.stdout
     assert (tmp_path / 'hmdb_labels.txt').read_text() == 'run\nwalk\n'
     network = Network(depth=10, clip_length=8, num_labels=2, width=0.125)
@@ -150,6 +196,8 @@ def test_hmdb51_from_its_own_files(make_video, tmp_path):
         ('extract_feature_kinetics.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
         ('extract_feature_kinetics_of.sh', {'TEST_DATA': 'x'}, 'set TEST_DATA .* and MODEL'),
         ('extract_feature_hmdb51.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
+        ('extract_feature_kinetics.sh', {**MINE, 'SPLITS': '0'}, 'SPLITS is 0; a number from 1 on'),
+        ('extract_feature_kinetics.sh', {**MINE, 'SPLITS': 'x'}, 'SPLITS is x; a number from 1 on'),
         ('fuse_prediction.sh', {'FLOW': 'x'}, 'set RGB and FLOW'),
         ('fuse_prediction.sh', {'RGB': 'x'}, 'set RGB and FLOW'),
         ('create_hmdb51_lmdb_feature_extraction.sh', {'VIDEOS': 'x'}, 'and ANNOTATIONS'),

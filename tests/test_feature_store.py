@@ -48,6 +48,14 @@ def test_rows_come_in_the_order_of_the_records(tmp_path, monkeypatch, block):
         assert_full(store)
 
 
+def test_a_batch_of_failures_has_no_arrays(tmp_path):
+    with open_store(tmp_path / 'p') as store:
+        store.add([entry(min(FAILED))], {})
+        assert store.done == 1
+        with pytest.raises(AssertionError, match='x'):  # rows that are not those of the records
+            store.add([entry(0)], {name: array[:1] for name, array in values([0]).items()})
+
+
 def test_entries_come_back_as_they_were(tmp_path):
     with open_store(tmp_path / 'p') as store:
         fill(store)

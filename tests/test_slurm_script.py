@@ -56,6 +56,8 @@ def test_the_sample_and_tasks_of_an_array(root):
         'SLURM_SUBMIT_DIR': os.fspath(root),
         **made,
     }
+    failed = run(root, *flags[:1], '--use_local_file=1', **{**mine, 'TEST_DATA': 'none'})
+    assert failed.returncode == 3  # of xargs it is 123
     for task in '01':
         part = run(root, *flags, '--use_local_file=1', SLURM_ARRAY_TASK_ID=task, **mine)
         assert part.returncode == 0, part.stderr
@@ -71,6 +73,9 @@ def test_the_sample_and_tasks_of_an_array(root):
         ({'TEST_DATA': 'd', 'OUTPUT': 'o', 'SHARDS': '2'}, 'set MODEL'),
         ({'MODEL': 'm', 'TEST_DATA': 'd', 'SHARDS': '2'}, 'set OUTPUT'),
         ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': '2'}, 'set TEST_DATA .* or VIDEOS'),
+        ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': '0'}, 'SHARDS is 0; a number from 1 on'),
+        ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': 'ab'}, 'SHARDS is ab; a number from 1 on'),
+        ({'ROOT': '/'}, '/ is not the folder of this repository: set ROOT'),
     ],
 )
 def test_what_is_not_set_is_said(root, variables, message):

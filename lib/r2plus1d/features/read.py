@@ -5,6 +5,7 @@ Python 3, or a folder with an .npy file for each blob. Row i of every array is t
 """
 
 import dataclasses
+import logging
 import pathlib
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from numpy.lib.format import open_memmap
 from r2plus1d.errors import InputError, printable
 from r2plus1d.results.given_file import require_given
 from r2plus1d.weights import safe_pickle
+
+log = logging.getLogger(__name__)
 
 ARRAYS = ('softmax', 'label', 'video_id')
 BLOCK = 1 << 22  # probabilities looked at together: 32 MB as float64
@@ -85,6 +88,8 @@ def _natural(name):
 def find_numbered(folder: Union[str, pathlib.Path], count: int) -> dict[int, pathlib.Path]:
     """Feature files in `folder` whose names end in _1 to _`count`, before .pkl if it is there.
 
+    A warning names others.
+
     Returns:
         dict from number to path, ascending; numbers without a file are not in it.
 
@@ -101,6 +106,13 @@ def find_numbered(folder: Union[str, pathlib.Path], count: int) -> dict[int, pat
             numbered[number] = same[0]
     if not numbered:
         raise InputError(f'{folder} has no feature file ending in _1.pkl to _{count}.pkl')
+    more = [path.name for path in paths if path not in numbered.values()]
+    if more:
+        log.warning(
+            '%s: %s %s not used: file_count is %d',
+            folder, f'{more[0]} and {len(more) - 1} more' if len(more) > 1 else more[0],
+            'are' if len(more) > 1 else 'is', count,
+        )  # fmt: skip
     return numbered
 
 

@@ -155,7 +155,7 @@ class Store:
         """
         good = [entry for entry in entries if entry.failure is None]
         for name, array in self._arrays.items():
-            assert len(arrays[name]) == len(good) * self.rows, name
+            assert not good or len(arrays[name]) == len(good) * self.rows, name
             for i, entry in enumerate(good):
                 array.write(
                     arrays[name][i * self.rows : (i + 1) * self.rows], entry.index * self.rows
