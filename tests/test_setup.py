@@ -382,6 +382,27 @@ def test_pytorch_for_cpus_is_asked_for_where_there_is_no_gpu(repository, both, t
     assert 'R2PLUS1D_TORCH is x; cpu or cuda' in wrong.stderr
 
 
+@pytest.mark.parametrize(('cuda', 'asked'), [('None', 'cuda'), ("'13.0'", 'cpu')])
+def test_the_other_build_of_pytorch_takes_its_place_where_it_is_asked_for(
+    repository, both, tmp_path, cuda, asked
+):
+    said = tmp_path / 'said'
+    note = f'echo "$*" >>"{said}"'
+    assert was_made(set_up(repository, both, 'modern'))
+    (site,) = (repository / '.venv-modern').glob('lib/python*/site-packages')
+    (site / 'torch').mkdir()
+    (site / 'torch' / 'version.py').write_text(f'debug = False\ncuda: Optional[str] = {cuda}\n')
+    made = set_up(repository, both, 'modern', ON_PIP=note, R2PLUS1D_TORCH=asked)
+    assert made.returncode == 0 or 'GB free' in made.stderr
+    if made.returncode == 0:
+        (line,) = [line for line in said.read_text().splitlines() if '--force-reinstall' in line]
+        assert ('whl/cpu' in line) == (asked == 'cpu')
+    said.unlink(missing_ok=True)
+    (repository / '.venv-modern' / 'stamp').unlink(missing_ok=True)
+    assert set_up(repository, both, 'modern', ON_PIP=note).returncode == 0
+    assert not said.exists() or '--force-reinstall' not in said.read_text()
+
+
 def test_failed_pip_and_failed_check_say_why(repository, faked):
     failed = set_up(repository, faked, ON_PIP='echo no route to host; exit 1')
     assert failed.returncode == 1

@@ -75,6 +75,8 @@ def test_a_driver_that_does_not_know_capabilities_is_no_obstacle(monkeypatch):
     assert graphics.newer_asked_for() == ''
     monkeypatch.setenv('GPUS', 'cpu')
     assert graphics.newer_asked_for() == ''
+    monkeypatch.setenv('GPUS', 'GPU-8932f937')
+    assert graphics.newer_asked_for() == 'GPU-8932f937'
 
 
 @pytest.fixture

@@ -162,6 +162,7 @@ def test_failures_are_named_and_the_others_shown(show, make_video, make_database
         ((), 'nothing to write: give --output=x.npz, --sheet=x.png or both'),
         (('--output=x.npy',), 'output is x.npy; its name has to end in .npz'),
         (('--sheet=x.jpg',), 'sheet is x.jpg; its name has to end in .png'),
+        (('--sheet=x.png', '--clip_per_video=300'), 'rows; at most 500: use --num_records'),
         (('--output=x.npz', '--raw', '--input_type=1'), 'raw=1 shows RGB pixels'),
         (('--output=x.npz', '--num_labels=5', '--multi_label=2'), "'2' is not 0 or 1"),
         (('--output=x.npz', '--multi_label=1'), 'multi_label=1 needs num_labels'),

@@ -65,6 +65,8 @@ def main():
         from_flags.open_reader(args, ahead=batch, limit=args.num_records or None) as reader,
         opened_engine(args, stored) as engine,
     ):
+        if args.sheet:
+            contact_sheet.require_rows(len(reader) * clips.rows)
         shown = contact_sheet.collect(reader, engine, batch_size=batch)
         records = len(reader)
     if args.output:

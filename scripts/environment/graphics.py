@@ -28,8 +28,11 @@ def has_gpu():
 
 def newer_asked_for():
     """Return the name of a GPU among $GPUS that Caffe2 cannot use, or ''."""
-    words = os.environ.get('GPUS', '').split(',')
-    asked = {int(word) for word in words if word.strip().isdigit()}
+    words = [word.strip() for word in os.environ.get('GPUS', '').split(',')]
+    for word in words:
+        if word.startswith(('GPU-', 'MIG-')):
+            return word  # Caffe2 counts GPUs
+    asked = {int(word) for word in words if word.isdigit()}
     if not asked:
         return ''
     newer = (n for i, (n, cap) in sorted(listed().items()) if i in asked and cap > CAFFE2_UP_TO)

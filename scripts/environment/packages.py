@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import sys
 
@@ -41,18 +42,38 @@ def pins(path, names):
 
 
 def _install_torch(environment, pin):
-    """Take the build for CPUs where there is no GPU: pip's own choice brings CUDA."""
-    build = os.environ.get('R2PLUS1D_TORCH') or ('cuda' if graphics.has_gpu() else 'cpu')
+    """Take the build for CPUs where there is no GPU: pip's own choice brings CUDA.
+
+    Another build than the one that is installed takes its place only where it is asked for.
+    """
+    asked = os.environ.get('R2PLUS1D_TORCH')
+    build, installed = asked or _fitting(), _build_of_torch(environment)
     if build not in ('cpu', 'cuda'):
         raise SetupError('R2PLUS1D_TORCH is {}; cpu or cuda'.format(build))
-    if not sys.platform.startswith('linux') or _site(environment, 'torch'):
+    if not sys.platform.startswith('linux') or installed == build or (installed and not asked):
         return
+    options = ['--no-deps', *(['--force-reinstall'] if installed else [])]
     if build == 'cpu':
-        options = ('--no-deps', '--retries=0', '--timeout=20', '--index-url=' + CPU_BUILDS)
-        if environment.run([environment.python, '-m', 'pip', 'install', *options, *pin]) == 0:
+        quick = ['--retries=0', '--timeout=20', '--index-url=' + CPU_BUILDS]
+        command = [environment.python, '-m', 'pip', 'install', *options, *quick, *pin]
+        if environment.run(command) == 0:
             return
         say('no PyTorch for CPUs to be had from {}: pip chooses a build'.format(CPU_BUILDS))
     environment.require_space(CUDA_GIGABYTES)
+    if build == 'cuda' and installed:  # pip takes the other build for the same version
+        _pip(environment, 'install', *options, *pin)
+
+
+def _fitting():
+    return 'cuda' if graphics.has_gpu() else 'cpu'
+
+
+def _build_of_torch(environment):
+    """The build of the PyTorch that is installed: cpu or cuda, or None."""
+    for place in _site(environment, os.path.join('torch', 'version.py')):
+        without = any(re.match(r'cuda\b.*= None$', line) for line in lines_of(place))
+        return 'cpu' if without else 'cuda'
+    return None
 
 
 def _install_project(environment):

@@ -101,8 +101,22 @@ class FeatureOutput:
                 form = 'parquet' if is_parquet else 'pickle'
                 kind, wanted = ('a folder', f'{form} writes a file')
             raise InputError(f'output_path {self.path} is {kind}; output_format {wanted}')
+        self._require_ending()
         self.partial = self.path.with_name(f'{self.path.name}.partial')
         self._given_up = self.partial / 'failures.csv'
+
+    def _require_ending(self) -> None:
+        """Raise InputError for a name that is read as another format than what is written."""
+        made = 'folder' if self._is_folder else 'Parquet file' if self._is_parquet else 'pickle'
+        endings = {'.pkl': 'pickle', '.pickle': 'pickle', '.parquet': 'Parquet file'}
+        if not self._is_folder:
+            endings['.npy'] = 'file of one array'
+        meant = endings.get(self.path.suffix, made)
+        if meant != made:
+            raise InputError(
+                f'output_path {self.path} is the name of a {meant}, and a {made} is made: '
+                'output_format says which'
+            )
 
     def beside(self, name: str) -> pathlib.Path:
         """The path of a list that goes with the features."""

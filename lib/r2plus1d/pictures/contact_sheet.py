@@ -68,6 +68,12 @@ def check(
         raise InputError('raw=1 shows RGB pixels; optical flow has none before normalization')
 
 
+def require_rows(count: int) -> None:
+    """Raise InputError if a sheet of so many rows would be too large."""
+    if count > MAX_SHEET_ROWS:
+        raise InputError(f'a sheet of {count} rows; at most {MAX_SHEET_ROWS}: use --num_records')
+
+
 def collect(reader: DatabaseSource, engine: Any = None, *, batch_size: int = 1) -> Shown:
     """Read all of a DatabaseSource into a Shown.
 
@@ -124,10 +130,7 @@ def save_sheet(
     class_names: Optional[Sequence[str]] = None,
 ) -> None:
     """Write a PNG with one row per clip, its frames from left to right, under a caption."""
-    if len(shown.pixels) > MAX_SHEET_ROWS:
-        raise InputError(
-            f'a sheet of {len(shown.pixels)} rows; at most {MAX_SHEET_ROWS}: use --num_records'
-        )
+    require_rows(len(shown.pixels))
     captions = make_captions(
         labels=shown.labels,
         keys=shown.keys,
