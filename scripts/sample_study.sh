@@ -25,4 +25,4 @@ for seed in $SEEDS; do
 done
 
 exec "$(sh "$root/scripts/setup.sh")" "$root/tools/compare_training.py" --runs="$OUTPUT" \
-    --model_depth=18 --clip_length_rgb=8 --num_labels=8 --width=0.125
+    --model_depth=18 --clip_length_rgb="${CLIP_LENGTH:-8}" --num_labels=8 --width=0.125

@@ -9,9 +9,10 @@ COLUMNS = (
 FLAGS = ('--model_depth=18', '--clip_length_rgb=8', '--num_labels=8', '--width=0.125')
 
 
-def write_log(folder, name, *accuracies):
-    (folder / name).mkdir(parents=True)
-    with (folder / name / f'{name}_w0.125_log.csv').open('w', newline='') as file:
+def write_log(folder, name, *accuracies, width=0.125):
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    stem = f'{name.removesuffix("-50")}_w{width}'
+    with (folder / name / f'{stem}_log.csv').open('w', newline='') as file:
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()
         for epoch, accuracy in enumerate(accuracies, 1):
@@ -63,6 +64,17 @@ def test_runs_of_several_seeds_are_averaged(tmp_path, run_tool):
     assert float(csn[1]) > float(mc3[1])  # of 50 layers
     assert csn[3:] == ['1', '2', '0.500', '50.0', '50.0', '80.0']
     assert 'r2d_w0.125_log.csv and other logs outside of the folders of seeds' in done.stderr
+
+
+def test_runs_of_another_width_are_not_averaged(tmp_path, run_tool):
+    write_log(tmp_path / 'runs', 'r2d', 0.1, 0.9, width=0.25)
+    done = run_tool('tools/compare_training.py', '--runs=runs', *FLAGS)
+    assert done.returncode == 1
+    assert 'r2d_w0.25_log.csv is of another network than r2d_18_8_w0.125' in done.stderr
+    write_log(tmp_path / 'runs', 'r2d', 0.1, 0.5)
+    done = run_tool('tools/compare_training.py', '--runs=runs', *FLAGS)
+    assert cells_of(done)[0][3:] == ['1', '2', '0.500', '50.0', '50.0', '50.0']
+    assert 'r2d_w0.25_log.csv is left out' in done.stderr
 
 
 def test_runs_of_different_length_are_not_averaged(tmp_path, run_tool):

@@ -42,7 +42,9 @@ def test_all_that_decides_is_said():
         ({'decode_type': 'random', 'seed': 5}, 'One clip is taken at random (seed 5).'),
         ({'clips': 10}, '10 clips of a video are spread evenly, from'),
         ({'crops': 3}, '3 crops of 112 x 112 pixels are taken.'),
-        ({'random_crop': True}, '112 x 112 pixels of them are taken at random.'),
+        ({'decode_type': 'random', 'clips': 4}, '4 clips are taken at random (seed 0).'),
+        ({'random_crop': True}, '112 x 112 pixels of them are taken at random (seed 0).'),
+        ({'mirror': True, 'seed': 3}, 'Clips are mirrored at random (seed 3).'),
         (
             {'video_res_type': 'short_edge', 'short_edge': 256, 'crop_size': 224},
             'so that the shorter side has 256 pixels; the central 224 x 224 pixels are taken.',

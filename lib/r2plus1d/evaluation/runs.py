@@ -47,13 +47,14 @@ def compare_runs(
             was trained.
 
     Raises:
-        InputError: there are no logs, one has no epochs or is no training log, or the runs of a
-            network differ in epochs.
+        InputError: there are no logs of a network, one has no epochs or is no training log, or the
+            runs of a network differ in epochs.
     """
     runs: dict[tuple[str, Optional[int]], list[pathlib.Path]] = {}
     for path in _find_logs(folder):
         runs.setdefault(_architecture(path), []).append(path)
-    rows = [_row(paths, network_of(*key)) for key, paths in sorted(runs.items(), key=str)]
+    networks = {key: network_of(*key) for key in sorted(runs, key=str)}
+    rows = [_row(_logs_of(net, runs[key]), net) for key, net in networks.items()]
     yield HEADER
     yield from (cells for _, cells in sorted(rows, key=lambda row: row[0]))
 
@@ -68,6 +69,17 @@ def _find_logs(folder):
     if not (nested or logs):
         raise InputError(f'{folder} has no training logs, such as r2plus1d/r2plus1d_log.csv')
     return nested or logs
+
+
+def _logs_of(network, paths):
+    """Those of the paths that are logs of a network, and not of one of another width."""
+    found = [path for path in paths if path.name == f'{network.stem}_log.csv']
+    others = [path for path in paths if path not in found]
+    if not found:
+        raise InputError(f'{others[0]} is of another network than {network.name}')
+    for path in others:
+        log.warning('%s is left out: it is of another network than %s', path, network.name)
+    return found
 
 
 def _architecture(path):

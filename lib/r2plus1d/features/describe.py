@@ -71,7 +71,8 @@ def _clips(method):
     elif clips.clip_starts:
         yield f'Clips begin at the frames {_and(list(map(str, clips.clip_starts)))}.'
     elif clips.decode_type == 'random':
-        yield f'One clip is taken at random (seed {clips.seed}).'
+        count = 'One clip is' if clips.num_clips == 1 else f'{clips.num_clips} clips are'
+        yield f'{count} taken at random (seed {clips.seed}).'
     else:
         yield _uniform(clips.num_clips)
 
@@ -89,11 +90,14 @@ def _every(rate):
 def _frames(clips):
     yield f'Frames are resized {_resized(clips)};'
     if clips.random_crop:
-        yield f'{clips.crop_size} x {clips.crop_size} pixels of them are taken at random.'
+        size = f'{clips.crop_size} x {clips.crop_size}'
+        yield f'{size} pixels of them are taken at random (seed {clips.seed}).'
     elif clips.crops > 1:
         yield f'{clips.crops} crops of {clips.crop_size} x {clips.crop_size} pixels are taken.'
     else:
         yield f'the central {clips.crop_size} x {clips.crop_size} pixels are taken.'
+    if clips.mirror:
+        yield f'Clips are mirrored at random (seed {clips.seed}).'
     if clips.flow:
         gap = clips.flow.gap
         which = 'consecutive frames' if gap == 1 else f'frames that are {gap} frames apart'

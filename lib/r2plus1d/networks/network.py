@@ -135,6 +135,11 @@ class Network:
         return f'{self.architecture}_{self.depth}_{self.clip_length}{narrow}'
 
     @property
+    def stem(self) -> str:
+        """What files of its training begin with: r2plus1d, or r2plus1d_w0.125."""
+        return self.architecture + ('' if self.width == 1 else f'_w{self.width:g}')
+
+    @property
     def logits(self) -> str:
         """Name of the last layer's output blob."""
         return self.pred_layer_name or f'last_out_L{self.num_labels}'

@@ -24,7 +24,7 @@ EPOCH = re.compile(r'_(\d+)\.(mdl|safetensors)$')
 
 def checkpoint_path(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
     """`{model_name}_{epoch}.mdl`, with the width in the name where it is not 1."""
-    return pathlib.Path(folder) / f'{checkpoint_stem(network)}_{epoch}.mdl'
+    return pathlib.Path(folder) / f'{network.stem}_{epoch}.mdl'
 
 
 def of_epoch(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> pathlib.Path:
@@ -41,13 +41,9 @@ def of_epoch(folder: Union[str, pathlib.Path], network: Network, epoch: int) -> 
     raise InputError(f'{path} is not there; the newest checkpoint is {last}')
 
 
-def checkpoint_stem(network: Network) -> str:
-    return network.architecture + ('' if network.width == 1 else f'_w{network.width:g}')
-
-
 def log_path(folder: Union[str, pathlib.Path], network: Network) -> pathlib.Path:
     """The CSV of a run, with a row for each epoch."""
-    return pathlib.Path(folder) / f'{checkpoint_stem(network)}_log.csv'
+    return pathlib.Path(folder) / f'{network.stem}_log.csv'
 
 
 def newest(
@@ -57,7 +53,7 @@ def newest(
 
     Of an epoch's two files it is the minidb.
     """
-    stem = checkpoint_stem(network)
+    stem = network.stem
     pattern = re.compile(re.escape(stem) + EPOCH.pattern)
     found = {
         int(match.group(1)): path
