@@ -17,7 +17,7 @@ from r2plus1d.cli import command_line, flag_types, flags
 from r2plus1d.cli.main import TOO_MANY_FAILURES, run
 from r2plus1d.datasets import annotations, lists
 from r2plus1d.errors import InputError
-from r2plus1d.results.complete import CSV_FILE, complete_file
+from r2plus1d.results.complete import CSV_FILE, complete_file, require_place
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ OPTIONS = {
 
 def main():
     args = command_line.parse(__doc__, OPTIONS)
+    require_place(args.output)
+    require_place(args.labels)
     listed = annotations.entries(
         args.dataset, args.annotations, subset=args.subset, split=args.split
     )

@@ -23,6 +23,18 @@ def create_list(run_tool, tmp_path):
     return run
 
 
+def test_a_folder_is_no_place_for_a_list(run_tool, tmp_path):
+    done = run_tool(
+        'data/create_list.py',
+        '--dataset=kinetics',
+        '--annotations=a',
+        '--videos=v',
+        f'--output={tmp_path}',
+    )
+    assert done.returncode == 1
+    assert f'{tmp_path} is a folder; name a file' in done.stderr
+
+
 def test_kinetics(create_list, tmp_path):
     (tmp_path / 'val.csv').write_text(
         '\ufefflabel,youtube_id,time_start,time_end,split\n'

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -30,6 +31,22 @@ PATIENCE = 60  # seconds in which what must happen happens, on a machine that is
 @pytest.fixture(scope='module')
 def decoders():
     return Decoders()
+
+
+def test_without_a_current_folder_other_paths_are_good(decoders, tmp_path, monkeypatch, make_video):
+    video = make_video(20)
+    (tmp_path / 'gone').mkdir()
+    monkeypatch.chdir(tmp_path / 'gone')
+    (tmp_path / 'gone').rmdir()
+    clips = decoders.call(DEFAULT_BUDGET, read_clips, str(video), UNIFORM)
+    assert len(clips.pixels) == 3
+    reason = failure(decoders, read_clips, video.name, UNIFORM)
+    assert 'missing file' in reason
+
+
+def test_no_temporary_folder_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'none'))
+    assert Decoders().call(DEFAULT_BUDGET, bad_decoders.add, 2, b=5) == 7
 
 
 def failure(decoders, function, *args, budget=DEFAULT_BUDGET):

@@ -128,6 +128,15 @@ def test_lists_of_a_folder(split_tool, folder, tmp_path):
     assert (again.returncode, again.stdout) == (0, done.stdout)
 
 
+@pytest.mark.parametrize('text', ['', '\n\n', 'video\n'])
+def test_a_damaged_note_of_the_split_is_no_traceback(split_tool, tmp_path, text):
+    assert split_tool().returncode == 0
+    (tmp_path / 'lists' / 'split.csv').write_text(text)
+    done = split_tool()
+    assert done.returncode == 1
+    assert 'own or its split is not as in lists/split.csv: ' in done.stderr
+
+
 @pytest.mark.parametrize('change', ['new', 'gone', 'changed', 'split'])
 def test_lists_of_another_state_are_not_reused(split_tool, folder, tmp_path, make_video, change):
     assert split_tool().returncode == 0

@@ -1,7 +1,9 @@
 """Records in an order in which those of one video follow each other, and each one once."""
 
+import pathlib
 import random
 import shutil
+import types
 
 import lmdb
 import numpy as np
@@ -11,6 +13,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.sources import grouped
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
+from r2plus1d.sources.file_state import look_at
 from r2plus1d.sources.sample import RecordNeeds
 from r2plus1d.video.clip import Work
 from r2plus1d.video.clip_settings import ClipSettings
@@ -194,3 +197,19 @@ def test_video_files_are_the_same_clips(make_video):
         alone = read_clips(path, settings, start_frame=sample.start_frame)
         np.testing.assert_array_equal(sample.clips.pixels, alone.pixels)
         np.testing.assert_array_equal(sample.clips.seconds, alone.seconds)
+
+
+def test_a_file_of_a_time_beyond_64_bits(tmp_path, monkeypatch):
+    path = tmp_path / 'video.mp4'
+    path.touch()
+    real = pathlib.Path.stat
+
+    def late(self, **options):
+        found = real(self, **options)
+        late = types.SimpleNamespace(st_size=found.st_size, st_mtime_ns=2**64)
+        return late if self == path else found
+
+    monkeypatch.setattr(pathlib.Path, 'stat', late)
+    state = look_at(path)
+    assert state.time == 2**63 - 1
+    assert str(state).startswith('0 bytes of 2262-')

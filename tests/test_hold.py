@@ -14,7 +14,7 @@ import pytest
 
 from r2plus1d.backends.installed import has
 from r2plus1d.errors import InputError
-from r2plus1d.results.hold import Hold, holding, holding_if_writable
+from r2plus1d.results.hold import Hold, holding, holding_failures
 
 HOLDER = """
 import sys, time
@@ -150,10 +150,10 @@ def test_where_no_file_can_be_made_none_is_held(tmp_path, monkeypatch):
         return open_file
 
     monkeypatch.setattr('pathlib.Path.open', refuse(errno.EROFS))
-    with holding_if_writable(tmp_path / 'x'):
+    with holding_failures(tmp_path / 'x'):
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(OSError, match='Read-only'):
         Hold(tmp_path / 'x')
     monkeypatch.setattr('pathlib.Path.open', refuse(errno.EIO))
-    with pytest.raises(OSError, match='Input/output'), holding_if_writable(tmp_path / 'x'):
+    with pytest.raises(OSError, match='Input/output'), holding_failures(tmp_path / 'x'):
         pass

@@ -487,6 +487,10 @@ def test_records_are_read_once_for_all_shards(dense, tmp_path, monkeypatch):
         assert (source.identity, source._order.tolist()) == (identity, order.tolist())
     with pytest.raises(TypeError):  # other records are scanned anew
         DatabaseSource(dense, START, RecordNeeds(None), by_video=True, kept=kept, limit=5)
-    np.savez(kept, of=np.array('x'))  # damaged
-    with pytest.raises(TypeError):
-        DatabaseSource(dense, START, RecordNeeds(None), by_video=True, kept=kept)
+    whole = kept.read_bytes()
+    np.savez(kept, of=np.array('x'))
+    others = kept.read_bytes()
+    for damaged in (others, whole[:-9], whole[:400] + bytes(9) + whole[409:]):
+        kept.write_bytes(damaged)
+        with pytest.raises(TypeError):
+            DatabaseSource(dense, START, RecordNeeds(None), by_video=True, kept=kept)

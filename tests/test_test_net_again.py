@@ -217,6 +217,7 @@ def test_the_second_run_is_told_who_holds_the_output(arguments, tmp_path):
         assert len(result.stderr.splitlines()) == 1
         other = run_here(TOOL, *arguments[:-1], f'--failures={tmp_path / "failures.csv"}')
         assert f'failures.csv is being written by {owner}' in other.stderr
+        assert 'or name another place: --failures=PATH' in other.stderr
     finally:
         process.kill()
         process.wait()

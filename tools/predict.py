@@ -29,7 +29,7 @@ from r2plus1d.results.arguments import of_options
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.complete import require_place
 from r2plus1d.results.failures import FailureList
-from r2plus1d.results.hold import holding_if_writable
+from r2plus1d.results.hold import holding_failures
 from r2plus1d.results.shards import ShardFolder
 from r2plus1d.sources.file_state import states_of
 from r2plus1d.video.look import digest_of
@@ -109,7 +109,7 @@ def main():
         return in_shards(args, model, stored, videos)
     targets = args.annotate and annotated_paths(args.annotate, videos, overwrite=args.overwrite)
     made = printed_of(args, model, videos, targets=targets)
-    with holding_if_writable(args.failures), FailureList(args.failures) as failures:
+    with holding_failures(args.failures), FailureList(args.failures) as failures:
         return write_predictions(args, lines_of(args, model), made, failures)
 
 
@@ -135,7 +135,7 @@ def in_shards(args, model, stored, videos):
             return 0
         free = ('engine', 'gpus')
         found = printed.printed(shards, len(videos), arguments, state=state, free=free)
-        with holding_if_writable(args.failures), FailureList(args.failures) as failures:
+        with holding_failures(args.failures), FailureList(args.failures) as failures:
             status = write_predictions(args, lines_of(args, model), found, failures)
         shards.remove()
     return status

@@ -31,7 +31,7 @@ from r2plus1d.cluster.run import become_actor, settle, shards_done
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation import shards
 from r2plus1d.evaluation.evaluate import evaluate
-from r2plus1d.results.hold import holding, holding_if_writable
+from r2plus1d.results.hold import holding, holding_failures
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def evaluate_at_once(args, job, output):
     devices = from_flags.devices(args)
     with (
         holding(job.settings.output, args.report),
-        holding_if_writable(job.settings.failures),
+        holding_failures(job.settings.failures),
         open_reader(args, job) as reader,
         open_engine(args, job) as engine,
         open_journal(args, job, reader, engine) as journal,

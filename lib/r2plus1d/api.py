@@ -40,7 +40,7 @@ from r2plus1d.model import Model
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.pictures.activation_maps import ActivationMaps
 from r2plus1d.results.class_names import read_class_names
-from r2plus1d.results.hold import holding, holding_if_writable
+from r2plus1d.results.hold import holding, holding_failures
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
 from r2plus1d.sources.sample import RecordNeeds
@@ -207,7 +207,7 @@ def evaluate(
     places = EvaluationSettings(batch_size=batch, **chosen)
     with (
         holding(places.output),
-        holding_if_writable(places.failures),
+        holding_failures(places.failures),
         reader,
         opened(model, engine_settings, devices, [model.network.prediction]) as engine,
         contextlib.ExitStack() as stack,

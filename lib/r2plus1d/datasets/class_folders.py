@@ -153,7 +153,7 @@ def _require_same(output, folder, now):
     if not path.exists():
         return
     with path.open(**CSV_FILE) as file:
-        header, *rows = csv.reader(file)
+        header, rows = next(csv.reader(file), []), [row for row in csv.reader(file) if row]
     differing = split.changes({name: known for name, *known in rows}, now)
     if differing or header != [*COLUMNS]:
         raise InputError(

@@ -124,13 +124,19 @@ def holding(*outputs: Optional[AnyPath]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def holding_if_writable(output: Optional[AnyPath]) -> Iterator[None]:
-    """Hold an output that is perhaps never made: where none can be made, none is held."""
+def holding_failures(output: Optional[AnyPath]) -> Iterator[None]:
+    """Hold a list of failures, which is perhaps never made: where none can be, none is held.
+
+    Raises:
+        InputError: as Hold; names the flag, since nobody may have named the list.
+    """
     if output is None:
         yield
         return
     try:
         hold = Hold(output)
+    except HeldError as error:
+        raise HeldError(f'{error}: --failures=PATH') from None
     except OSError as error:
         if error.errno not in NOT_WRITABLE:
             raise

@@ -9,6 +9,8 @@ from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import RecordError
 
+LATEST = 2**63 - 1  # ns after 1970, which is in 2262; file systems go further
+
 AnyPath = Union[bytes, str, 'os.PathLike[str]']
 
 
@@ -34,7 +36,7 @@ def look_at(path: Optional[AnyPath]) -> Optional[FileState]:
         status = None if path is None else pathlib.Path(os.fsdecode(path)).stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         status = None
-    return status and FileState(status.st_size, status.st_mtime_ns)
+    return status and FileState(status.st_size, min(status.st_mtime_ns, LATEST))
 
 
 def describe_state(path: Optional[AnyPath], state: Optional[FileState]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
@@ -29,7 +30,7 @@ def kept_scan(path: pathlib.Path, of: str, make: Callable[[], Scan]) -> Scan:
                     return None
                 identity = str(arrays['identity'])
                 return Scan(arrays['groups'], arrays['starts'], identity, arrays['states'])
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
     def write(place: pathlib.Path, scan: Scan) -> None:

@@ -24,6 +24,7 @@ REQUEST = struct.Struct('=q')  # START, or the process that has ended; the answe
 START = 0
 READY = b'+'
 GO_ON = b'.'
+NOWHERE = '/proc'  # where no path that is not absolute leads to a video
 FIRST_TO_GO = '500'  # of those that the system ends where memory runs out; 0 is usual, 1000 most
 SECONDS_AFTER_BUDGET = 10  # in which decoding ends by itself with a better message
 
@@ -35,7 +36,7 @@ class Call(NamedTuple):
         function: of a module.
         args, keywords: its arguments.
         budget: Budget that the process is held to.
-        folder: from which paths that are not absolute count.
+        folder: from which paths that are not absolute count; '' if there is none.
         is_stream: it is a generator function, whose items are sent one by one.
     """
 
@@ -117,11 +118,19 @@ def serve_calls(channel: socket.socket) -> None:
         while True:
             call = receive(channel)
             hold_to(call.budget)
-            os.chdir(call.folder)
+            _go_to(call.folder)
             if call.is_stream:
                 _answer_stream(channel, call)
             else:
                 send(channel, _outcome(call.begin))
+
+
+def _go_to(folder):
+    """Enter a folder; one that is gone or closed to this user has no files, and nor has NOWHERE."""
+    try:
+        os.chdir(folder)
+    except OSError:
+        os.chdir(NOWHERE)
 
 
 def hold_to(budget: Budget) -> None:

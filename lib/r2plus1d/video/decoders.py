@@ -15,7 +15,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Collection, Generator, Iterator
 from typing import Any, Callable, Optional, TypeVar
@@ -23,7 +22,7 @@ from typing import Any, Callable, Optional, TypeVar
 from r2plus1d.errors import BackendError, RecordError
 from r2plus1d.video.budget import Budget
 from r2plus1d.video.decoder_process import GO_ON, READY, REQUEST, START, Call, Outcome
-from r2plus1d.video.messages import receive, send
+from r2plus1d.video.messages import receive, send, unnamed_file
 
 T = TypeVar('T')
 
@@ -39,6 +38,13 @@ KILLED = {
     signal.SIGKILL: 'the process that decoded it was killed (SIGKILL); memory may have run out',
     signal.SIGXCPU: 'over budget: decoding took more than {seconds:g} seconds and did not end',
 }
+
+
+def _current_folder():
+    try:
+        return str(pathlib.Path.cwd())
+    except FileNotFoundError:  # it was removed; other paths are still good
+        return ''
 
 
 class Decoders:
@@ -75,7 +81,7 @@ class Decoders:
                 the function raises.
         """
         with self._borrowed(budget) as process:
-            process.send(Call(function, args, keywords, budget, str(pathlib.Path.cwd()), False))
+            process.send(Call(function, args, keywords, budget, _current_folder(), False))
             outcome = process.receive()
         if outcome.error:
             raise outcome.error
@@ -86,7 +92,7 @@ class Decoders:
     ) -> Generator[T, None, None]:
         """Yield what the generator function(*args) yields in another process; see `call`."""
         with self._borrowed(budget) as process:
-            process.send(Call(function, args, {}, budget, str(pathlib.Path.cwd()), True))
+            process.send(Call(function, args, {}, budget, _current_folder(), True))
             while not (outcome := process.receive()).error and not outcome.is_end:
                 process.go_on()
                 yield outcome.value
@@ -164,12 +170,13 @@ class _Source:
         self._owner, self._lock = os.getpid(), threading.Lock()
         self.is_ready, self._is_lost = False, False
         self._control, other = socket.socketpair()
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
+        self._complaints = unnamed_file()  # closed with this object
         with other:
             command = [sys.executable, '-c', PROGRAM, json.dumps(sys.path), str(other.fileno())]
             self._program = subprocess.Popen(
                 command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=self._complaints,
+                cwd=_current_folder() or '/',
                 start_new_session=True,  # a terminal's Ctrl-C is for the program alone
                 env={**os.environ, 'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'},
             )  # fmt: skip

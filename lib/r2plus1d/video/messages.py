@@ -9,7 +9,7 @@ import socket
 import struct
 import tempfile
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 _HEAD = struct.Struct('=QI')  # bytes of the pickle, number of buffers beside it
 _ALIGNMENT = 64
@@ -84,20 +84,22 @@ def _exactly(channel, count):
     return bytes(got) if count < mmap.PAGESIZE else got
 
 
+def unnamed_file() -> IO[bytes]:
+    """Return a file without a name; it needs no folder where the system has files in memory."""
+    if hasattr(os, 'memfd_create'):
+        return os.fdopen(os.memfd_create('r2plus1d'), 'w+b')
+    return tempfile.TemporaryFile()
+
+
 @contextlib.contextmanager
 def _memory(buffers: Sequence[memoryview]):
     """Give the descriptor of a file without a name that holds `buffers`, each one aligned."""
-    with contextlib.ExitStack() as stack:
-        if hasattr(os, 'memfd_create'):
-            memory = os.memfd_create('clips')
-            stack.callback(os.close, memory)
-        else:
-            memory = stack.enter_context(tempfile.TemporaryFile()).fileno()
-        with open(memory, 'wb', closefd=False) as file:
-            for buffer in buffers:
-                file.write(buffer)
-                file.write(bytes(-len(buffer) % _ALIGNMENT))
-        yield memory
+    with unnamed_file() as file:
+        for buffer in buffers:
+            file.write(buffer)
+            file.write(bytes(-len(buffer) % _ALIGNMENT))
+        file.flush()
+        yield file.fileno()
 
 
 def _mapped(memories, sizes):
