@@ -115,6 +115,16 @@ def test_other_arguments_are_refused(extract, tmp_path):
     assert 'written: 3' in extract('--pool=max', '--if_different=replace').stdout
 
 
+def test_a_name_that_is_too_long_costs_that_video(extract, tmp_path, make_video):
+    long = f'{"b" * 240}.mp4'
+    (tmp_path / 'in' / long).write_bytes(make_video(12).read_bytes())
+    done = extract()
+    assert done.returncode == 3
+    assert 'videos: 4, written: 3, there before: 0, failed: 1' in done.stdout
+    (row,) = rows_of(tmp_path / 'out' / 'failures.csv')
+    assert (row['path'], row['reason']) == (f'in/{long}', 'its name is too long for features')
+
+
 def test_what_changes_no_bit_is_no_other_argument(extract, tmp_path):
     extract('--batch_size=2')
     again = extract('--batch_size=3')

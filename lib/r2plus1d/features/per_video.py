@@ -7,6 +7,7 @@
 A video whose times are there is done: the times are written last.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -158,9 +159,15 @@ class VideoFolder:
         if failed:  # not complete, so it does not appear
             return
         path = str(entries[0].file)
-        with holding(self._times(path)):  # a shard of another run may have come to it as well
-            self._write(path, entries, rows)
-        self._written += 1
+        try:
+            with holding(self._times(path)):  # a shard of another run may have come to it as well
+                self._write(path, entries, rows)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            self._failed.append(entries[0]._replace(failure='its name is too long for features'))
+        else:
+            self._written += 1
 
     def _write(
         self, path: str, entries: Sequence[Entry], rows: Mapping[str, Sequence[np.ndarray]]
