@@ -10,7 +10,6 @@ from r2plus1d.cli.flag_types import paths, written
 from r2plus1d.cli.flags import Option
 from r2plus1d.datasets.video_files import is_video_name
 from r2plus1d.errors import InputError
-from r2plus1d.pictures.lettering import require_matplotlib
 from r2plus1d.results.complete import require_place
 
 LMDB_FILES = ('data.mdb', 'lock.mdb')
@@ -42,6 +41,8 @@ def require_plot(path: Optional[pathlib.Path]) -> None:
     if path and path.suffix != '.png':
         raise InputError(f'plot is {path}; its name has to end in .png')
     if path:
+        from r2plus1d.pictures.lettering import require_matplotlib  # numpy takes a moment
+
         require_matplotlib()  # now, not when everything else is done
 
 
