@@ -54,7 +54,9 @@ MODULES = {
     'results/class_names.py': 'results',
     'results/complete.py': 'complete',
     'results/failures.py': 'results',
+    'results/printed.py': 'shards_of_videos',
     'results/progress.py': 'progress',
+    'training/start.py': 'training_loop',
 }
 OPPOSITES = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
