@@ -44,6 +44,12 @@ OTHERS = {
     'pickle': (functools.partial(made.write_weights, ending='pkl'), trials.read_weights),
     'minidb': (functools.partial(made.write_weights, ending='mdl'), trials.read_weights),
     'ONNX': (functools.partial(made.write_weights, ending='onnx'), trials.read_weights),
+    'PyTorch': (functools.partial(made.write_model, name='card.pth'), trials.read_weights),
+    'safetensors': (
+        functools.partial(made.write_model, name='card.safetensors'),
+        trials.read_weights,
+    ),
+    'model folder': (functools.partial(made.write_model, name='model'), trials.read_model_folder),
     'features.pkl': (made.write_features, trials.read_feature_file),
     'features.npy': (made.write_feature_folder, trials.read_feature_file),
     'list': (made.write_lists, trials.read_list),

@@ -3,6 +3,7 @@
 Each function writes files of one kind into a folder and returns their paths.
 """
 
+import dataclasses
 import importlib.util
 import itertools
 import pickle
@@ -16,6 +17,7 @@ from r2plus1d.datasets.lists import Row, write_rows
 from r2plus1d.datasets.record import Record
 from r2plus1d.datasets.synthetic import CLASSES, make_scene, render
 from r2plus1d.errors import InputError
+from r2plus1d.model import Model
 from r2plus1d.networks.initial import random_parameters
 from r2plus1d.networks.input import Input
 from r2plus1d.networks.network import Network
@@ -94,6 +96,15 @@ def write_weights(folder, ending):
     for path, text in zip(paths, (said, None)):
         save(path, parameters, text)
     return paths
+
+
+def write_model(folder, name):
+    """A file, or the files of a folder, that one model is saved as."""
+    network = dataclasses.replace(NETWORK, architecture='r3d', depth=10)
+    model = Model(network, Input(length=8), random_parameters(network, 0), NAMES)
+    model.save(folder / name)
+    settings = sorted((folder / name).glob('*.json'))
+    return settings or [folder / name]
 
 
 def _write_onnx(path, parameters, said):

@@ -126,6 +126,11 @@ def read_weights(path):
     return (shapes, network, given), (digest(*blobs.values()), stored.class_names)
 
 
+def read_model_folder(path):
+    """Weights whose settings, one file of which is `path`, lie beside them."""
+    return read_weights(path.parent)
+
+
 def read_feature_file(path):
     features = read_features(path if path.suffix == '.pkl' else path.parent)
     arrays = features.softmax, features.labels, features.video_ids
