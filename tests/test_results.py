@@ -23,11 +23,22 @@ def test_failures_are_in_the_file_as_they_come(tmp_path):
         failures.add(failure('k1'))
         assert path.read_bytes().decode() == HEADER.replace('\n', '\r\n') + 'k1,,,too short\r\n'
         failures.add(failure('k2', path='/v/\udce9.mp4', video_id=0))
+        assert (failures.count, failures.where) == (2, f'see {path}')
         last = path.read_bytes().splitlines()[-1]
         assert last == b'k2,/v/\xe9.mp4,0,too short'
         file = failures._file
     assert file.closed
     assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_without_a_file_failures_are_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with FailureList(None) as failures:
+        assert failures.count == 0
+        failures.add(failure('k1'))
+        assert failures.count == 1
+        assert 'only counted; failures=PATH lists them' in failures.where
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('text', [HEADER, f'{HEADER}k1,,,too short\n', ''])
