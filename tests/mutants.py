@@ -51,7 +51,7 @@ MODULES = {
     'evaluation/tally.py': 'tally',
     'evaluation/video_sums.py': 'dense_prediction',
     'evaluation/predictions.py': 'scores dense_prediction',
-    'results/class_names.py': 'results',
+    'results/class_names.py': 'results given_files known_classes',
     'results/complete.py': 'complete',
     'results/failures.py': 'results',
     'results/printed.py': 'shards_of_videos',
