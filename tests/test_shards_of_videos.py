@@ -152,6 +152,33 @@ def test_what_a_shard_printed_is_not_made_again(tmp_path):
     assert made[11:] == []
     assert run(1, 1, now='later', overwrite=True) == (5, 1)
     assert made[11:] == [5, 6, 7, 8, 9]
+    with pytest.raises(KeyboardInterrupt):
+        run(1, 1, lambda b, e: make(b, e, stop=8), overwrite=True)
+    assert not shards.is_done(Shard(1, 2))
+
+
+def test_what_a_shard_lacks_is_named_when_they_are_put_together(tmp_path):
+    shards = ShardFolder(tmp_path / 'out')
+
+    def state(begin, end):
+        return f'{begin} {end}'
+
+    def make(begin, end):
+        for number in range(begin, end):
+            yield [f'line {number}'], []
+
+    for index in (0, 1):
+        run_printed(shards, Shard(index, 2), 4, {}, make, state=state)
+    path = shards.folder(Shard(1, 2)) / 'printed.jsonl'
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    with pytest.raises(InputError, match=r'printed\.jsonl has 1 of 2; run shard 1/2 again'):
+        list(printed(shards, 4, {}, state=state))
+    path.unlink()
+    with pytest.raises(InputError, match=r'printed\.jsonl is not there; run shard 1/2 again'):
+        list(printed(shards, 4, {}, state=state))
+    path.write_bytes(whole)
+    assert len(list(printed(shards, 4, {}, state=state))) == 4
 
 
 def test_predictions_of_a_video_that_changed_are_not_used(make_video, tmp_path, monkeypatch):
