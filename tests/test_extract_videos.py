@@ -41,7 +41,8 @@ def extract(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
     def run(*arguments):
-        return run_here('--videos', 'in', 'list.txt', 'alone.data', *FLAGS, *arguments)
+        videos = [] if '--videos' in arguments else ['--videos', 'in', 'list.txt', 'alone.data']
+        return run_here(*videos, *FLAGS, *arguments)
 
     return run
 

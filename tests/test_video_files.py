@@ -111,6 +111,13 @@ def test_no_videos_says_what_is_there(folder):
         find_videos(['empty'])
 
 
+def test_a_place_without_videos_beside_others_is_named(folder, caplog):
+    pathlib.Path('empty').mkdir()
+    pathlib.Path('empty.txt').write_text('\n')
+    assert found('empty', 'in', 'empty.txt') == ['in/a.mp4', 'in/deep/b.MKV']
+    assert caplog.messages == ['no videos in empty', 'no videos in empty.txt']
+
+
 def test_a_path_of_no_regular_file_is_refused(folder):
     os.mkfifo('fifo.mp4')
     pathlib.Path('link.mp4').symlink_to('gone.mp4')

@@ -50,7 +50,7 @@ def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> FoundVideos:
     """Return the paths of the video files that `places` name, each file once, in order.
 
     A file that several paths lead to has the first of them. What is left out of a folder is counted
-    and named in the log. What has a video's suffix and cannot be read is not left out: it is for
+    and named in the log, as are folders and lists without any. What has a video's suffix and cannot be read is not left out: it is for
     the reader to count it as a failure. So is a path of a list at which there is no file.
 
     Args:
@@ -63,8 +63,12 @@ def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> FoundVideos:
     """
     found: dict[str, pathlib.Path] = {}
     left_out = _LeftOut()
+    empty = []
     for place in map(pathlib.Path, places):
-        for path in _expanded(place, left_out):
+        paths = _expanded(place, left_out)
+        if not paths:
+            empty.append(place)
+        for path in paths:
             if found.setdefault(_real(path), path) != path:
                 left_out.add('named before by another path', path)
     lines = list(left_out.lines())
@@ -72,6 +76,8 @@ def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> FoundVideos:
         shown = ', '.join(map(str, places))
         wanted = f'no videos in {shown}: files that end in {", ".join(SUFFIXES)}'
         raise InputError('; '.join([wanted, *lines]))
+    for place in empty:
+        log.warning('no videos in %s', place)
     for line in lines:
         log.warning('left out, %s', line)
     return FoundVideos(found.values())
