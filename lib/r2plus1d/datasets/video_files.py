@@ -50,8 +50,9 @@ def find_videos(places: Sequence[Union[str, pathlib.Path]]) -> FoundVideos:
     """Return the paths of the video files that `places` name, each file once, in order.
 
     A file that several paths lead to has the first of them. What is left out of a folder is counted
-    and named in the log, as are folders and lists without any. What has a video's suffix and cannot be read is not left out: it is for
-    the reader to count it as a failure. So is a path of a list at which there is no file.
+    and named in the log, as are folders and lists that have no videos. What has a video's suffix
+    and cannot be read is not left out: it is for the reader to count it as a failure. So is a path
+    of a list at which there is no file.
 
     Args:
         places: paths of files; of folders, in which files with a video's suffix are looked for,
