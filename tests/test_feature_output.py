@@ -300,7 +300,6 @@ def test_nothing_but_failures_leaves_what_is_there(tmp_path, monkeypatch, is_fol
         ('file', True, 'output_path file is a file; output_format npy writes a folder'),
         ('x.npy', False, 'x.npy is the name of a file of one array, and a pickle is made'),
         ('x.parquet', False, 'x.parquet is the name of a Parquet file, and a pickle is made'),
-        ('x.pkl', True, 'x.pkl is the name of a pickle, and a folder is made: output_format'),
     ],
 )
 def test_paths_that_cannot_be_used(tmp_path, monkeypatch, path, is_folder, message):

@@ -106,13 +106,11 @@ class FeatureOutput:
         self._given_up = self.partial / 'failures.csv'
 
     def _require_ending(self) -> None:
-        """Raise InputError for a name that is read as another format than what is written."""
-        made = 'folder' if self._is_folder else 'Parquet file' if self._is_parquet else 'pickle'
-        endings = {'.pkl': 'pickle', '.pickle': 'pickle', '.parquet': 'Parquet file'}
-        if not self._is_folder:
-            endings['.npy'] = 'file of one array'
+        """Raise InputError for a file whose name is that of another format; a folder has any."""
+        made = 'Parquet file' if self._is_parquet else 'pickle'
+        endings = {'.pkl': 'pickle', '.parquet': 'Parquet file', '.npy': 'file of one array'}
         meant = endings.get(self.path.suffix, made)
-        if meant != made:
+        if meant != made and not self._is_folder:
             raise InputError(
                 f'output_path {self.path} is the name of a {meant}, and a {made} is made: '
                 'output_format says which'

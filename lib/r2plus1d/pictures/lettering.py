@@ -18,9 +18,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.textpath  # noqa: F401
     except ModuleNotFoundError:
-        raise InputError(
-            'plots, and words in pictures, need matplotlib: pip install matplotlib'
-        ) from None
+        raise InputError('plots and captions need matplotlib: pip install matplotlib') from None
 
 
 @functools.lru_cache(maxsize=1024)
