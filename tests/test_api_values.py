@@ -60,6 +60,9 @@ CASES = [
     ('evaluate', {'display_iter': 0}, 'display_iter is 0; at least 1'),
     ('evaluate', {'aggregation': 'foo'}, 'aggregation is foo; known: mean, max'),
     ('evaluate', {'class_names': ['a']}, 'class_names has 1 names; num_labels is 3'),
+    ('evaluate', {'class_names': {'a', 'b', 'c'}}, 'no list of texts and no file of them'),
+    ('evaluate', {'class_names': 'abc'}, 'labels is abc, no file and none of kinetics400'),
+    ('predict', {'top_k': 2.5}, 'top_k is 2.5; an integer is right'),
 ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError, RecordError
+from r2plus1d.evaluation.compare import compare_engines
 from r2plus1d.evaluation.evaluate import EvaluationSettings, evaluate
 from r2plus1d.inference.prediction import predict
 from r2plus1d.pictures import contact_sheet
@@ -91,6 +92,19 @@ class Journal:
 
     def remove(self):
         pass
+
+
+def test_a_comparison_scores_no_nan(tmp_path):
+    reader = Reader(dataclasses.replace(GOOD, index=index, labels=(0,)) for index in range(3))
+    sound = Engine()
+
+    class WithNaN(Engine):
+        def run(self, data):
+            rows = sound.run(data)
+            return {'softmax': np.full_like(rows['softmax'], np.nan)}
+
+    found = compare_engines(reader, {'a': sound, 'b': WithNaN()})
+    assert (found.failed, found.clips, found.scores['b'].videos) == (3, 0, 0)
 
 
 @pytest.mark.parametrize('stop', [False, True])

@@ -60,6 +60,29 @@ def failures_in(folder):
         return list(csv.DictReader(file))
 
 
+def test_two_runs_do_not_write_one_output(predict, folder, tmp_path):
+    with holding('p.txt'):
+        done = predict(folder / f'{CLASSES[0]}.mp4', '--output=p.txt', '--failures=other.csv')
+    assert done.returncode == 1
+    assert 'p.txt is being written by process' in done.stderr
+
+
+def test_what_is_done_outlives_an_interruption(predict, folder, tmp_path, monkeypatch):
+    def interrupted(*given, **settings):
+        yield next(iter(real(*given, **settings)))
+        assert (tmp_path / 'p.csv.partial').read_text().count('\n') == 2  # as a kill leaves it
+        raise KeyboardInterrupt
+
+    real = r2plus1d.stream_predictions
+    monkeypatch.setattr(r2plus1d, 'stream_predictions', interrupted)
+    videos = [folder / f'{label}.mp4' for label in CLASSES]
+    done = predict(*videos, '--output=p.csv', '--format=csv')
+    assert done.returncode == 130
+    assert 'the predictions so far are in p.csv.partial' in done.stderr
+    assert (tmp_path / 'p.csv.partial').read_text().count('\n') == 2
+    assert not (tmp_path / 'p.csv').exists()
+
+
 def test_a_table_on_80_columns(predict, folder):
     done = predict(*(folder / f'{label}.mp4' for label in CLASSES), '--top_k=3')
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from r2plus1d.errors import InputError
+from r2plus1d.evaluation.evaluate import EvaluationSettings
 from r2plus1d.evaluation.outcomes import Outcome, outcomes_of
 from r2plus1d.evaluation.predictions import VideoScores, write_predictions
 from r2plus1d.evaluation.read_predictions import Predictions, read_failures
@@ -97,6 +98,7 @@ def test_paths_of_any_bytes_are_kept(tmp_path):
         (['0,a,0,0,1,1,0,1,1', '1,b,0,9,1,1,0,1,1'], HEADER, 'abc', 'line 3: class 9 is out of'),
         (['0,a,0,999999,1,1,0,1,1'], HEADER, None, 'class 999999 is out of range: 0 to 131071'),
         (['0,a,x,a,1,b,0,1,1'], HEADER, 'ab', "line 2: 'x' is none of the class names"),
+        (['0,a,2,1,1,2,0,1,1'], HEADER, '123', 'whether 1 is the name or the number of a class'),
     ],
 )
 def test_what_is_no_csv_of_predictions(tmp_path, rows, header, names, message):
@@ -104,6 +106,14 @@ def test_what_is_no_csv_of_predictions(tmp_path, rows, header, names, message):
     with pytest.raises(InputError, match=message) as error:
         list(Predictions(path, names))
     assert str(path) in str(error.value)
+
+
+def test_names_that_two_classes_share_tell_nothing(tmp_path):
+    path = write(tmp_path, '0,a,x,x,1,y,0,1,1')
+    with pytest.raises(InputError, match="'x' is that of classes 0 and 2, whose predictions"):
+        Predictions(path, ['x', 'y', 'x'])
+    with pytest.raises(InputError, match="'x' is that of classes 0 and 2"):
+        EvaluationSettings(output=tmp_path / 'o.csv', class_names=['x', 'y', 'x'])
 
 
 def test_a_csv_that_is_replaced_meanwhile(tmp_path):

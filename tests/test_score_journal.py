@@ -42,6 +42,26 @@ def whole(tmp_path):
     return (tmp_path / 'whole.csv.journal').read_bytes()
 
 
+def test_no_damage_of_a_journal_is_taken_for_scores(tmp_path, whole, caplog):
+    path, rng = tmp_path / 'p.csv.journal', np.random.default_rng(0)
+    first = whole.index(b'\n') + 1
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[rng.integers(first, len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with ScoreJournal(tmp_path / 'p.csv', ARGUMENTS) as journal:
+            assert_holds(journal, journal.done)
+            assert journal.done < 7
+    assert 'p.csv.journal is damaged at byte ' in caplog.text
+
+
+def test_a_journal_of_an_older_release_goes_on(tmp_path, whole):
+    lines = [line.split(b'\t')[0] + b'\n' for line in whole.splitlines()]
+    (tmp_path / 'p.csv.journal').write_bytes(b''.join(lines))
+    with ScoreJournal(tmp_path / 'p.csv', ARGUMENTS) as journal:
+        assert_holds(journal, 7)
+
+
 def assert_holds(journal, count):
     assert journal.done == count
     found = list(journal.scored())

@@ -222,7 +222,11 @@ def test_multi_label(run_tool, make_video, make_database, tmp_path):
         truths[video, [int(label) for label in row['label'].split()]] = True
         for k in range(1, 5):
             scores[video, int(row[f'top{k}'])] = float(row[f'probability{k}'])
+        assert row['num_labels'] == '2'
     expected = [average_precision(scores[:, c], truths[:, c]) for c in range(4)]
+    (tmp_path / 'names.txt').write_text('left\nup\nright\ndown\n')
+    named = run_tool('tools/make_report.py', 'p.csv', '--labels=names.txt', '--report=r.html')
+    assert 'p.csv has several labels a video; those with one' in named.stderr
     assert float(value.group(1)) == pytest.approx(np.mean(expected), abs=1e-5)
 
 

@@ -102,7 +102,7 @@ def done(folder):
     """Records in the journal."""
     journal = folder / 'p.csv.journal'
     lines = journal.read_bytes().splitlines(keepends=True) if journal.exists() else []
-    return sum(len(json.loads(line)) for line in lines[1:] if line.endswith(b'\n'))
+    return sum(len(json.loads(line.split(b'\t')[0])) for line in lines[1:] if line.endswith(b'\n'))
 
 
 def assert_same(evaluation, folder, result):

@@ -52,7 +52,6 @@ def main():
             changes.add(change)
 
         comparison = compare_predictions(*runs, changed=changed)
-    show(comparison, args.predictions)
     if args.report:
         files = {name: describe_file(path) for name, path in zip('AB', args.predictions)}
         write_comparison(
@@ -60,6 +59,7 @@ def main():
             paths=args.predictions, facts_of_run=describe_run(args, files),
         )  # fmt: skip
         log.info('the comparison is in %s', args.report)
+    show(comparison, args.predictions)
 
 
 def show(found, paths):

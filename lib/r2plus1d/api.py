@@ -27,10 +27,10 @@ from r2plus1d.inference.opened import opened
 from r2plus1d.keywords import (
     UNIFORM_CLIPS,
     AnyPath,
+    classes_of,
     decisive,
     extraction_stride,
     kept_settings,
-    names_of_classes,
     paths_of,
     require_devices,
     split_settings,
@@ -39,7 +39,6 @@ from r2plus1d.keywords import (
 from r2plus1d.model import Model
 from r2plus1d.networks.published import PUBLISHED, Published
 from r2plus1d.pictures.activation_maps import ActivationMaps
-from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.hold import holding, holding_failures
 from r2plus1d.sources.database_source import DatabaseSource
 from r2plus1d.sources.file_source import Stride, VideoFiles
@@ -74,11 +73,7 @@ def load(
     if class_names is None:
         return model
     count = model.network.num_labels
-    if isinstance(class_names, (str, os.PathLike)):
-        return dataclasses.replace(model, class_names=read_class_names(class_names, count))
-    names = names_of_classes(class_names)
-    if len(names) != count:
-        raise InputError(f'class_names has {len(names)} names; num_labels is {count}')
+    names = classes_of(class_names, count)
     return dataclasses.replace(model, class_names=names)
 
 
@@ -196,6 +191,9 @@ def evaluate(
         k: pathlib.Path(v) if k in ('output', 'failures') and v else v for k, v in chosen.items()
     }
     chosen.setdefault('class_names', model.class_names)
+    if chosen['class_names'] is not None:
+        labels = model.network.num_labels
+        chosen['class_names'] = classes_of(chosen['class_names'], labels)
     if chosen.get('output'):
         chosen.setdefault('failures', chosen['output'].with_name('failures.csv'))
     clips, engine_settings = split_settings(model, settings, words | own)

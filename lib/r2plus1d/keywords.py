@@ -14,7 +14,7 @@ from r2plus1d.errors import InputError, require_integer
 from r2plus1d.model import Model
 from r2plus1d.networks.input import Input
 from r2plus1d.results.arguments import of_options
-from r2plus1d.results.class_names import require_plain
+from r2plus1d.results.class_names import read_class_names, require_plain
 from r2plus1d.sources.stride import Stride, stride_of
 from r2plus1d.video.clip_settings import ClipSettings
 
@@ -34,6 +34,17 @@ def names_of_classes(class_names: Any) -> tuple[str, ...]:
         raise InputError(f'class_names is {class_names!r}, no list of texts and no file of them')
     for name in names:
         require_plain(name)
+    return names
+
+
+def classes_of(class_names: Any, count: int) -> tuple[str, ...]:
+    """Return the names of `count` classes, given as a list, as a file or as a known data set."""
+    if isinstance(class_names, (str, os.PathLike)):
+        names = read_class_names(pathlib.Path(class_names), count) or ()
+    else:
+        names = names_of_classes(class_names)
+    if len(names) != count:
+        raise InputError(f'class_names has {len(names)} names; num_labels is {count}')
     return names
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 import logging
-from typing import Any
+from typing import Any, Optional
 
 from r2plus1d.cli import from_flags
 from r2plus1d.cli.from_evaluation_flags import Evaluation
@@ -26,6 +26,7 @@ class EvaluationOutput:
 
     def __init__(self, args: argparse.Namespace, job: Evaluation) -> None:
         self._args, self._job = args, job
+        self._unprinted: Optional[OSError] = None
         self._tally = Tally(args.num_labels, top_k=args.top_k, most_mistakes=args.mistakes)
 
     def told(self) -> dict[str, Any]:
@@ -50,7 +51,10 @@ class EvaluationOutput:
         if self._args.by_class and result.scored:
             labels = range(self._job.network.num_labels)
             lines += by_class_lines(self._tally, self._job.settings.class_names or labels)
-        print(*lines, sep='\n', flush=True)
+        try:
+            print(*lines, sep='\n', flush=True)
+        except OSError as error:  # whoever reads has gone; the page is written all the same
+            self._unprinted = error
 
     def _partial(self, result: Result) -> str:
         """A line about a run that ended early; log where it goes on."""
@@ -74,6 +78,8 @@ class EvaluationOutput:
         elif page:
             self._save_report(engine)
             log.info('the report is in %s', page)
+        if self._unprinted:
+            raise self._unprinted
         return self._status(result)
 
     def _save_report(self, engine: str) -> None:

@@ -15,6 +15,7 @@ from r2plus1d.errors import printable
 from r2plus1d.evaluation.video_classes import ClipPrediction, Prediction
 from r2plus1d.results.complete import CSV_FILE, complete_file
 from r2plus1d.results.failures import FailureList
+from r2plus1d.results.hold import holding
 from r2plus1d.sources.sample import Sample
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,15 @@ def _printing(args: argparse.Namespace) -> Iterator[Callable[[str], Any]]:
     if args.output is None:
         yield functools.partial(print, flush=True)
         return
-    with complete_file(args.output, 'w', **CSV_FILE) as file:
-        yield lambda line: file.write(f'{line}\n')
+    with (
+        holding(args.output),
+        complete_file(args.output, 'w', keep=True, buffering=1, **CSV_FILE) as file,
+    ):
+        try:
+            yield lambda line: file.write(f'{line}\n')
+        except KeyboardInterrupt:
+            log.warning('the predictions so far are in %s.partial', args.output)
+            raise
 
 
 def reasons_of(prediction: Prediction) -> Iterator[str]:

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import pathlib
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -179,4 +180,4 @@ def _path_of(outcome):
 
 
 def _is_id(text):
-    return text.lstrip('-').isdigit() and text.isascii()
+    return re.fullmatch('-?[0-9]{1,19}', text) is not None

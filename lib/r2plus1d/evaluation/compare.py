@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from r2plus1d.evaluation.metrics import Accuracy, MeanAveragePrecision, score_video
+from r2plus1d.inference.finite import failure_of
 from r2plus1d.results.progress import Progress
 from r2plus1d.sources.database_source import DatabaseSource
 
@@ -44,25 +45,30 @@ def compare_engines(source: DatabaseSource, engines: Mapping[str, Any]) -> Agree
     same = clips = failed = 0
     with Progress(len(source), unit='videos', every=10, title='comparing') as progress:
         for sample in source:
-            if sample.failure:
-                log.warning('%s failed: %s', sample.name, sample.failure)
+            rows = {} if sample.failure else _outputs_of(sample, engines)
+            failure = sample.failure or failure_of(rows)
+            if failure:
+                log.warning('%s failed: %s', sample.name, failure)
                 failed += 1
             else:
-                first, second, *_ = _score(sample, engines, scores)
+                first, second, *_ = _score(sample, rows, scores)
                 clips += len(first)
                 same += int((first == second).sum())
             progress.step(f'{same} of {clips} clips alike')
     return Agreement(len(source), failed, scores, clips, same)
 
 
-def _score(sample, engines, scores):
+def _outputs_of(sample, engines):
+    """{name of an engine: class probabilities of the clips}."""
+    pixels = sample.clips.pixels
+    return {name: e.run(pixels)[e.network.prediction] for name, e in engines.items()}
+
+
+def _score(sample, rows, scores):
     """Add a video to the scores of each engine; return each one's best classes of the clips."""
-    best = []
-    for name, engine in engines.items():
-        rows = engine.run(sample.clips.pixels)[engine.network.prediction]
-        scores[name].add(score_video(rows, sample.labels))
-        best.append(rows.argmax(axis=1))
-    return best
+    for name, probabilities in rows.items():
+        scores[name].add(score_video(probabilities, sample.labels))
+    return [probabilities.argmax(axis=1) for probabilities in rows.values()]
 
 
 def calibration_clips(source: DatabaseSource, count: int) -> list[np.ndarray]:

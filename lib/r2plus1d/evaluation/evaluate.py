@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import logging
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional, Protocol, Union
@@ -17,7 +18,9 @@ from r2plus1d.evaluation.metrics import (
     VideoScore,
     score_video,
 )
+from r2plus1d.evaluation.outcomes import SEVERAL
 from r2plus1d.inference.prediction import predict_batches
+from r2plus1d.results.class_names import require_different
 from r2plus1d.results.complete import complete_csv, require_place
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.progress import Progress
@@ -61,8 +64,14 @@ class EvaluationSettings:
         require_one_of('aggregation', self.aggregation, AGGREGATIONS)
         for path in filter(None, (self.output, self.failures)):
             require_place(path)
-        if self.output and self.output == self.failures:
+        if self.output and self.failures and _are_one(self.output, self.failures):
             raise InputError(f'output and failures are both {self.output}')
+        if self.output and self.class_names:
+            require_different(self.class_names)
+
+
+def _are_one(path, other):
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 @dataclasses.dataclass
@@ -155,6 +164,7 @@ def _gather(batches, journal, result, settings, failures, write, each):
     """Add up what the journal has and then what the batches bring, until something ends it."""
     done, every = journal.done if journal else 0, settings.display_iter * settings.batch_size
     known = journal.scored() if journal else ()
+    counts_labels = isinstance(result.score, MeanAveragePrecision)
     try:
         with Progress(result.records, unit='videos', every=every, done=done) as progress:
             for number, (sample, score) in enumerate(itertools.chain(known, batches)):
@@ -163,7 +173,8 @@ def _gather(batches, journal, result, settings, failures, write, each):
                 if score is None:
                     _fail(sample, failures, result, settings)
                 else:
-                    write(row(sample, score, settings))
+                    several = [len(sample.labels)] if counts_labels else []
+                    write([*row(sample, score, settings), *several])
                     result.score.add(score)
                 if number >= done:
                     progress.step(result.score if isinstance(result.score, Accuracy) else '')
@@ -225,7 +236,8 @@ def header(settings: EvaluationSettings, reader: SampleSource) -> list[str]:
     assert reader.needs.num_labels is not None
     top = range(1, min(settings.top_k, reader.needs.num_labels) + 1)
     classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
-    return ['key', 'video', 'label', *classes, 'clips_right', 'clips']
+    several = [SEVERAL] if reader.needs.multi_label else []
+    return ['key', 'video', 'label', *classes, 'clips_right', 'clips', *several]
 
 
 def row(sample: Sample, score: VideoScore, settings: EvaluationSettings) -> list[Any]:

@@ -7,6 +7,8 @@ from r2plus1d.evaluation.metrics import VideoScore, rank
 from r2plus1d.evaluation.predictions import TOP_K, VideoScores
 from r2plus1d.sources.sample import Sample
 
+SEVERAL = 'num_labels'  # column where a video may have several labels: how many it has
+
 
 class Outcome(NamedTuple):
     """A video with one label, and its best classes.

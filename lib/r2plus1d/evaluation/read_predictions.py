@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Optional, Union
 
 from r2plus1d.errors import InputError
-from r2plus1d.evaluation.outcomes import Outcome
+from r2plus1d.evaluation.outcomes import SEVERAL, Outcome
+from r2plus1d.results.class_names import require_different
 from r2plus1d.results.failures import FailureList
 from r2plus1d.results.given_file import open_text
 
@@ -59,6 +60,7 @@ class Predictions:
         if class_names is None and not self._are_numbers:
             class_names = sorted(found)
         self.class_names = None if class_names is None else tuple(class_names)
+        self._require_telling_names()
         self._numbers = {name: i for i, name in reversed([*enumerate(self.class_names or ())])}
         self.num_labels = self._count_of(found)
 
@@ -77,6 +79,17 @@ class Predictions:
         self.has_keys = len(keys) == count and None not in keys
         self.has_videos = len(videos) == count and None not in videos
         return found
+
+    def _require_telling_names(self):
+        """Refuse names that are shared, or that are numbers of other classes."""
+        names = self.class_names or ()
+        require_different(names)
+        odd = [name for i, name in enumerate(names) if NUMBER.fullmatch(name) and name != str(i)]
+        if odd and self._are_numbers:
+            raise InputError(
+                f'{self.path}: whether {odd[0]} is the name or the number of a class cannot be '
+                'told; leave the names out, which a CSV that was written with them has'
+            )
 
     def _count_of(self, found):
         if not self._are_numbers:
@@ -183,6 +196,8 @@ def _columns_of(path, header):
     """{name: place} of the columns."""
     columns = {name: place for place, name in enumerate(header)}
     count = sum(name.startswith('top') for name in header)
+    if SEVERAL in columns:
+        raise InputError(f'{path} has several labels a video; those with one label are needed')
     wanted = {'label', *(f'{name}{k + 1}' for name in ('top', 'probability') for k in range(count))}
     has_video = not {'video', 'video_id'}.isdisjoint(columns)
     if not count or not has_video or not wanted <= columns.keys() or len(columns) < len(header):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional, Protocol, Union
 
 import numpy as np
 
-from r2plus1d.errors import InputError
+from r2plus1d.errors import InputError, require_integer
 from r2plus1d.evaluation.metrics import AGGREGATIONS, rank
 from r2plus1d.inference.prediction import predict
 from r2plus1d.sources.sample import Sample, SampleSource
@@ -110,8 +110,7 @@ class PredictionSettings:
             known = ', '.join(AGGREGATIONS)
             raise InputError(f'aggregation is {self.aggregation}; known: {known}')
         for name in ('top_k', 'batch_size'):
-            if getattr(self, name) < 1:
-                raise InputError(f'{name} is {getattr(self, name)}; at least 1')
+            require_integer(name, getattr(self, name), 1)
 
     def best(self, probabilities: np.ndarray) -> Classes:
         """Return ((name or number, probability), ...) of the best classes."""

@@ -63,7 +63,7 @@ def find(folder: Union[str, pathlib.Path]) -> list[pathlib.Path]:
     """Paths of the feature files in `folder`, `_2` before `_10`, without hidden and partial ones.
 
     Raises:
-        InputError: it is no folder, or there are none in it.
+        InputError: it is no folder, there are none in it, or a file and a folder of one name.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -71,6 +71,9 @@ def find(folder: Union[str, pathlib.Path]) -> list[pathlib.Path]:
     found = [path for path in folder.iterdir() if _looks_like_features(path)]
     if not found:
         raise InputError(f'{folder} has no feature files: {LOOKED_FOR}')
+    for path in found:
+        if path.suffix == '.pkl' and path.with_suffix('') in found:
+            raise InputError(f'{folder} has {path.name} and {path.stem}, which would count twice')
     return sorted(found, key=lambda path: _natural(path.name))
 
 

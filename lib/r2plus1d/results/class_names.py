@@ -1,6 +1,7 @@
 """Names of classes, from a text file or of a known data set."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Optional
 
 from r2plus1d.errors import InputError
@@ -49,6 +50,17 @@ def _counted(path, names, num_labels):
     if num_labels is not None and len(names) != num_labels:
         raise InputError(f'{path} names {len(names)} classes; num_labels is {num_labels}')
     return tuple(names)
+
+
+def require_different(names: Sequence[str]) -> None:
+    """Raise InputError if two classes have one name, by which predictions are told apart."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if seen.setdefault(name, number) != number:
+            raise InputError(
+                f'the class name {name!r} is that of classes {seen[name]} and {number}, whose '
+                'predictions could not be told apart'
+            )
 
 
 def require_plain(name: str) -> None:

@@ -1,18 +1,37 @@
 """Lines of JSON in the order in which things were done. An interruption costs the last line."""
 
 import json
+import logging
 import os
 import pathlib
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from r2plus1d.results.complete import AnyPath, full_disk_named
 
+log = logging.getLogger(__name__)
+
+
+def _line_of(content):
+    text = json.dumps(content).encode()
+    return b'%s\t%08x\n' % (text, zlib.crc32(text))
+
+
+def _content_of(line):
+    """What a line holds; ValueError if it is damaged."""
+    text, tab, checksum = line.rstrip(b'\n').partition(b'\t')
+    if tab and checksum != b'%08x' % zlib.crc32(text):
+        raise ValueError(f'{line[:99]!r} is damaged')
+    return json.loads(text)
+
 
 class Journal:
     """A file of lines that only grows; it is made if it is not there. Closed by `close`.
 
-    What follows the last whole line, as an interruption leaves it, counts for nothing.
+    What follows the last whole line, as an interruption leaves it, counts for nothing. A line ends
+    with the CRC-32 of its JSON, behind a tab, which JSON does not have; those of older releases do
+    not. What follows a damaged line counts for nothing either, and a warning says so.
     """
 
     def __init__(self, path: AnyPath) -> None:
@@ -27,16 +46,18 @@ class Journal:
         for line in self._reader:
             if not line.endswith(b'\n'):
                 return
-            end += len(line)
             try:
-                yield json.loads(line), end
+                content = _content_of(line)
             except ValueError:
+                log.warning('%s is damaged at byte %d; what follows is done again', self.path, end)
                 return
+            end += len(line)
+            yield content, end
 
     def read(self, place: int) -> Any:
         """Return the content of the line that begins at the byte `place`."""
         self._reader.seek(place)
-        return json.loads(self._reader.readline())
+        return _content_of(self._reader.readline())
 
     def cut(self, end: int) -> None:
         """Remove everything from the byte `end` on."""
@@ -46,8 +67,7 @@ class Journal:
 
     def add(self, contents: Iterable[Any]) -> None:
         """Append lines, which then outlive this process; `sync` brings them to the disk."""
-        lines = ''.join(json.dumps(content) + '\n' for content in contents)
-        data = memoryview(lines.encode())
+        data = memoryview(b''.join(map(_line_of, contents)))
         with full_disk_named(self.path):
             while data:
                 data = data[self._file.write(data) :]
