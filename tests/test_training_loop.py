@@ -265,6 +265,31 @@ def test_a_run_of_other_batches_or_of_another_network_is_not_continued(
     run(PlainTrainer(), tmp_path, card=card(**before))
 
 
+def test_a_run_that_is_there_is_overwritten_by_none(tmp_path):
+    run(PlainTrainer(card={'weights_sha256': 'a'}), tmp_path)
+    with pytest.raises(InputError, match=r'2d_w0.0625_2.mdl would be overwritten: --resume=1'):
+        start(PlainTrainer(), SCHEDULE, folder=tmp_path, proceed=False)
+    assert start(PlainTrainer(), SCHEDULE, folder=tmp_path) == 2  # nothing is left to do
+    weights = tmp_path / 'w.pkl'
+    save_pickle(weights, random_parameters(NETWORK, 7))
+    with pytest.raises(InputError, match='began from other weights than'):
+        start(PlainTrainer(), SCHEDULE, folder=tmp_path, pretrained=weights, pretrained_sha256='b')
+
+
+def test_a_last_layer_of_another_shape_starts_fresh(tmp_path, caplog):
+    caplog.set_level('INFO')
+    other = dataclasses.replace(NETWORK, num_labels=9, pred_layer_name='last_out_L5')
+    save_pickle(tmp_path / 'w.pkl', random_parameters(other, 7))
+    trainer, fresh = PlainTrainer(), random_parameters(NETWORK, 0)
+    start(trainer, SCHEDULE, folder=tmp_path, pretrained=tmp_path / 'w.pkl', proceed=False)
+    np.testing.assert_array_equal(
+        trainer.state().parameters['last_out_L5_w'], fresh['last_out_L5_w']
+    )
+    assert '2 blobs fresh: last_out_L5_w, last_out_L5_b' in caplog.text
+    assert start(PlainTrainer(), SCHEDULE, folder=tmp_path / 'new') == 0
+    assert f'{NETWORK.name} from scratch' in caplog.text
+
+
 def test_of_two_checkpoints_of_an_epoch_the_runs_own_is_continued(tmp_path, caplog):
     caplog.set_level('INFO')
     for folder in ('own', 'other'):
