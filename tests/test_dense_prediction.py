@@ -196,6 +196,13 @@ def test_found_in_natural_order(tmp_path):
     assert found == ['f_1.pkl', 'f_2.pkl', 'f_3', 'f_10.pkl']
 
 
+def test_one_extraction_in_two_forms_counts_once(tmp_path):
+    write_pickle(tmp_path / 'x_1.pkl', clips_of(IDS))
+    write_folder(tmp_path / 'x_1', clips_of(IDS))
+    with pytest.raises(InputError, match=r'has x_1\.pkl and x_1, which would count twice'):
+        read.find(tmp_path)
+
+
 def changed(name, change):
     return lambda blobs: {**blobs, name: change(blobs[name])}
 

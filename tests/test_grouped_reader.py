@@ -21,6 +21,7 @@ from r2plus1d.video.read_clips import read_clips
 
 START = ClipSettings(length=8, decode_type='start')
 PATHS = RecordNeeds(num_labels=None, use_local_file=True)
+START_BY_COUNT = ClipSettings(length=8, decode_type='frame')
 INSIDE = RecordNeeds(num_labels=None)
 
 
@@ -197,6 +198,21 @@ def test_video_files_are_the_same_clips(make_video):
         alone = read_clips(path, settings, start_frame=sample.start_frame)
         np.testing.assert_array_equal(sample.clips.pixels, alone.pixels)
         np.testing.assert_array_equal(sample.clips.seconds, alone.seconds)
+
+
+@pytest.mark.parametrize('damage', ['cut', 'exchanged'])
+def test_a_damaged_listing_of_files_is_made_anew(make_video, tmp_path, damage):
+    paths, kept = [make_video(20 + 4 * n, seed=n) for n in range(3)], tmp_path / 'seen.jsonl'
+
+    def listed():
+        return VideoFiles(paths, START_BY_COUNT, Stride(frames=4), kept=kept)
+
+    whole, text = len(listed()), kept.read_text()
+    first, *lines = text.splitlines(keepends=True)
+    lines = lines[:-1] if damage == 'cut' else [*lines[1:], lines[0]]
+    kept.write_text(''.join([first, *lines]))
+    assert len(listed()) == whole
+    assert kept.read_text() == text
 
 
 def test_a_file_of_a_time_beyond_64_bits(tmp_path, monkeypatch):
