@@ -9,6 +9,7 @@ from r2plus1d.errors import InputError
 from r2plus1d.evaluation.compare_predictions import Change, compare_predictions
 from r2plus1d.evaluation.intervals import wilson
 from r2plus1d.evaluation.read_predictions import Predictions
+from r2plus1d.results.hold import holding
 from tool_here import run_here
 
 TOOL = 'tools/compare_reports.py'
@@ -46,6 +47,14 @@ def runs(tmp_path):
         rng.shuffle(shuffled)
         paths.append(write(tmp_path / f'{"ab"[number]}.csv', shuffled))
     return paths, said
+
+
+def test_two_runs_do_not_write_one_list_of_changes(runs, tmp_path):
+    (first, second), _ = runs
+    with holding(tmp_path / 'c.csv'):
+        done = run_here(TOOL, first, second, f'--output={tmp_path / "c.csv"}')
+    assert done.returncode == 1
+    assert 'c.csv is being written by process' in done.stderr
 
 
 def test_the_counts_are_those_of_a_loop(runs):

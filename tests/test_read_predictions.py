@@ -9,6 +9,7 @@ from r2plus1d.evaluation.outcomes import Outcome, outcomes_of
 from r2plus1d.evaluation.predictions import VideoScores, write_predictions
 from r2plus1d.evaluation.read_predictions import Predictions, read_failures
 from r2plus1d.results.failures import FailureList
+from r2plus1d.results.hold import HeldError, holding
 from r2plus1d.sources.sample import Sample
 
 HEADER = 'key,video,label,top1,probability1,top2,probability2,clips_right,clips'
@@ -46,6 +47,12 @@ def test_what_dense_prediction_writes_is_read_back(tmp_path, names):
     )
     write_predictions(tmp_path / 'p.csv', videos, top_k=5, class_names=names)
     assert list(Predictions(tmp_path / 'p.csv', names)) == list(outcomes_of(videos))
+    before = (tmp_path / 'p.csv').read_bytes()
+    with pytest.raises(InputError, match="'x' is that of classes 0 and 3"):
+        write_predictions(tmp_path / 'p.csv', videos, top_k=5, class_names=['x', 'y', 'z', 'x'])
+    with holding(tmp_path / 'p.csv'), pytest.raises(HeldError, match='is being written by'):
+        write_predictions(tmp_path / 'p.csv', videos, top_k=5)
+    assert (tmp_path / 'p.csv').read_bytes() == before
 
 
 def test_what_fusion_writes_has_no_counts_of_clips(tmp_path):

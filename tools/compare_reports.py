@@ -21,6 +21,7 @@ from r2plus1d.evaluation.read_predictions import Predictions
 from r2plus1d.pictures.comparison import Changes, write_comparison
 from r2plus1d.results.class_names import read_class_names
 from r2plus1d.results.complete import complete_csv, require_place
+from r2plus1d.results.hold import holding
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def main():
     names = read_class_names(args.labels, None)
     runs = [Predictions(path, names) for path in args.predictions]
     changes = Changes()
-    with complete_csv(args.output, Change._fields) as write:
+    with holding(args.output), complete_csv(args.output, Change._fields) as write:
 
         def changed(change):
             write([*change[:5], *(f'{p:.6f}' for p in change[5:])])

@@ -9,8 +9,10 @@ import numpy as np
 
 from r2plus1d.errors import InputError
 from r2plus1d.evaluation.metrics import rank
+from r2plus1d.results.class_names import require_different
 from r2plus1d.results.complete import complete_csv
 from r2plus1d.results.given_file import require_given
+from r2plus1d.results.hold import holding
 from r2plus1d.results.known_classes import COUNTS, is_known
 
 TOP_K = 5  # of the second accuracy
@@ -54,11 +56,17 @@ def write_predictions(
     top_k: int,
     class_names: Optional[Sequence[str]] = None,
 ) -> None:
-    """Write a CSV row for each of `videos`, a VideoScores: id, label, best classes, counts."""
+    """Write a CSV row for each of `videos`, a VideoScores: id, label, best classes, counts.
+
+    Raises:
+        InputError: two classes have one name, or another run writes the CSV.
+    """
+    require_different(class_names or ())
     top = range(1, min(top_k, videos.scores.shape[1]) + 1)
     classes = [name for k in top for name in (f'top{k}', f'probability{k}')]
     names = class_names or range(videos.scores.shape[1])
-    with complete_csv(path, ['video_id', 'label', *classes, *videos.counts]) as write:
+    columns = ['video_id', 'label', *classes, *videos.counts]
+    with holding(path), complete_csv(path, columns) as write:
         for i, (video_id, label) in enumerate(zip(videos.video_ids, videos.labels)):
             best = rank(videos.scores[i])[:top_k]
             probabilities = videos.scores[i] / videos.weights[i]
