@@ -27,9 +27,9 @@ if [ -z "$LIST_FILE" ]; then
     case $OUTPUT in
     "$SAMPLE"/* | */sample_* | sample_*) ;;
     *)
-        if [ -e "${OUTPUT}_1_lmdb" ]; then
+        if [ -e "${OUTPUT}_1_lmdb" ] || [ -e "${OUTPUT}_1.csv" ]; then
             echo "create_kinetics_lmdb_feature_extraction.sh: the sample would replace" \
-                "${OUTPUT}_1_lmdb: set LIST_FILE, or another OUTPUT" >&2
+                "${OUTPUT}_1.csv and its database: set LIST_FILE, or another OUTPUT" >&2
             exit 2
         fi
         ;;

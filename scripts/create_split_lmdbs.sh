@@ -32,8 +32,9 @@ if [ -z "$VIDEOS" ]; then
     if [ -z "$OUTPUT" ]; then
         OUTPUT=$root/output/sample_$DATASET
         OVERWRITE=1
-    elif [ -e "$OUTPUT/train_split${SPLIT}_lmdb" ] && [ "$OVERWRITE" != 1 ]; then
-        echo "create_split_lmdbs.sh: $OUTPUT has a database that the sample would replace: set" \
+    elif [ "$OVERWRITE" != 1 ] && { [ -e "$OUTPUT/labels.txt" ] ||
+        [ -e "$OUTPUT/train_split${SPLIT}_lmdb" ] || [ -e "$OUTPUT/test_split${SPLIT}_lmdb" ]; }; then
+        echo "create_split_lmdbs.sh: $OUTPUT has files that the sample would replace: set" \
             "VIDEOS and ANNOTATIONS, or OVERWRITE=1" >&2
         exit 2
     fi

@@ -30,6 +30,12 @@ if [ -z "$VIDEOS" ]; then
     echo "finetune_folder.sh: set VIDEOS, a folder with a folder of videos for each class" >&2
     exit 2
 fi
+case $EPOCH_SIZE in
+*[!0-9]* | 0)
+    echo "finetune_folder.sh: EPOCH_SIZE is $EPOCH_SIZE; a number from 1 on" >&2
+    exit 2
+    ;;
+esac
 
 python=$(sh "$root/scripts/setup.sh")
 

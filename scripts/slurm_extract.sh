@@ -59,6 +59,12 @@ case $SHARDS in
     exit 2
     ;;
 esac
+case $PROCESSES in
+*[!0-9]* | 0)
+    echo "slurm_extract.sh: PROCESSES is $PROCESSES; a number from 1 on" >&2
+    exit 2
+    ;;
+esac
 if [ -n "$TEST_DATA" ]; then
     set -- --test_data="$TEST_DATA" --copy_database="$COPY_DATABASE" "$@"
 elif [ -n "$VIDEOS" ]; then

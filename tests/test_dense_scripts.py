@@ -69,6 +69,9 @@ def test_the_sample_does_not_replace_what_others_made(on_sample):
     ('script', 'database'),
     [
         ('create_hmdb51_lmdb.sh', 'mine/train_split1_lmdb'),
+        ('create_hmdb51_lmdb.sh', 'mine/test_split1_lmdb'),
+        ('create_hmdb51_lmdb.sh', 'mine/labels.txt'),
+        ('create_kinetics_lmdb_feature_extraction.sh', 'mine_1.csv'),
         ('create_kinetics_lmdb_feature_extraction.sh', 'mine_1_lmdb'),
         ('create_hmdb51_lmdb_feature_extraction.sh', 'mine_1_lmdb'),
     ],
@@ -198,6 +201,7 @@ def test_hmdb51_from_its_own_files(make_video, tmp_path):
         ('extract_feature_hmdb51.sh', {'MODEL': 'x'}, 'set TEST_DATA .* and MODEL'),
         ('extract_feature_kinetics.sh', {**MINE, 'SPLITS': '0'}, 'SPLITS is 0; a number from 1 on'),
         ('extract_feature_kinetics.sh', {**MINE, 'SPLITS': 'x'}, 'SPLITS is x; a number from 1 on'),
+        ('finetune_folder.sh', {'VIDEOS': 'x', 'EPOCH_SIZE': '10x'}, 'EPOCH_SIZE is 10x; a number'),
         ('fuse_prediction.sh', {'FLOW': 'x'}, 'set RGB and FLOW'),
         ('fuse_prediction.sh', {'RGB': 'x'}, 'set RGB and FLOW'),
         ('create_hmdb51_lmdb_feature_extraction.sh', {'VIDEOS': 'x'}, 'and ANNOTATIONS'),

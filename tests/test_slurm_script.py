@@ -75,6 +75,10 @@ def test_the_sample_and_tasks_of_an_array(root):
         ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': '2'}, 'set TEST_DATA .* or VIDEOS'),
         ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': '0'}, 'SHARDS is 0; a number from 1 on'),
         ({'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': 'ab'}, 'SHARDS is ab; a number from 1 on'),
+        (
+            {'MODEL': 'm', 'OUTPUT': 'o', 'SHARDS': '2', 'PROCESSES': 'x'},
+            'PROCESSES is x; a number from 1 on',
+        ),
         ({'ROOT': '/'}, '/ is not the folder of this repository: set ROOT'),
     ],
 )
