@@ -131,13 +131,16 @@ class Network:
     @property
     def name(self) -> str:
         """The ModelHelper's name, as the original formed it: r2plus1d_18_8."""
-        narrow = '' if self.width == 1 else f'_w{self.width:g}'
-        return f'{self.architecture}_{self.depth}_{self.clip_length}{narrow}'
+        return f'{self.architecture}_{self.depth}_{self.clip_length}{self._narrow}'
 
     @property
     def stem(self) -> str:
         """What files of its training begin with: r2plus1d, or r2plus1d_w0.125."""
-        return self.architecture + ('' if self.width == 1 else f'_w{self.width:g}')
+        return f'{self.architecture}{self._narrow}'
+
+    @property
+    def _narrow(self) -> str:
+        return '' if self.width == 1 else f'_w{self.width:g}'
 
     @property
     def logits(self) -> str:

@@ -49,7 +49,7 @@ class Journal:
             try:
                 content = _content_of(line)
             except ValueError:
-                log.warning('%s is damaged at byte %d; what follows is done again', self.path, end)
+                log.warning('%s is damaged at byte %d; what follows does not count', self.path, end)
                 return
             end += len(line)
             yield content, end
