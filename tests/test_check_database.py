@@ -3,6 +3,7 @@
 import csv
 import os
 import pathlib
+import random
 import re
 import tracemalloc
 
@@ -10,6 +11,7 @@ import pytest
 
 from r2plus1d.datasets.database_writer import DatabaseWriter
 from r2plus1d.datasets.record import Record
+from r2plus1d.errors import InputError
 from r2plus1d.results.hold import holding
 from r2plus1d.sources import survey as surveys
 from r2plus1d.sources.sample import RecordNeeds
@@ -236,6 +238,27 @@ def test_what_another_survey_left_is_not_used(tmp_path):
         assert list(log.findings()) == [finding]
     with SurveyLog(tmp_path / 'log', {'decode': 'first'}) as log:
         assert log.done == 0
+
+
+def test_no_damage_of_a_log_is_taken_for_findings(tmp_path):
+    path, rng = tmp_path / 'log', random.Random(0)
+    known = [Finding(f'{n}', '', (n,), None, None, LOOK, None) for n in range(4)]
+    with SurveyLog(path, {}) as log:
+        for finding in known:
+            log.add(finding)
+    whole = path.read_bytes()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with SurveyLog(path, {}) as log:
+            assert log.done < 4
+            assert list(log.findings()) == known[: log.done]
+    path.write_bytes(whole)
+    with SurveyLog(path, {}) as log:
+        path.write_bytes(whole.replace(b'160', b'161'))
+        with pytest.raises(InputError, match='log is damaged; remove it to begin again'):
+            list(log.findings())
 
 
 def test_a_video_of_several_records_is_looked_at_once(

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import logging
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from r2plus1d.errors import InputError
 from r2plus1d.results.complete import make_folder_of
+from r2plus1d.results.journal import Journal
 from r2plus1d.sources.survey import Finding
 from r2plus1d.video.look import Look
 
@@ -30,39 +30,30 @@ class SurveyLog:
     def __init__(self, path: pathlib.Path, arguments: Mapping[str, Any]) -> None:
         self.path, self.done = path, 0
         make_folder_of(path)
-        header = json.dumps(dict(arguments), sort_keys=True).encode() + b'\n'
-        end = self._end_of_whole_lines(header)
-        if end is None:
-            path.write_bytes(header)
-        else:
-            os.truncate(path, end)
-        self._file = path.open('ab')
-
-    def _end_of_whole_lines(self, header: bytes) -> Optional[int]:
-        """Where the findings end that can be used; None if there are none."""
-        if not self.path.is_file():
-            return None
-        with self.path.open('rb') as file:
-            if file.readline() != header:
-                log.warning('%s is of another survey; it is begun again', self.path)
-                return None
-            end = file.tell()
-            for line in file:
-                if not line.endswith(b'\n') or _finding(line) is None:
-                    break  # a run was killed while it wrote this line
-                end, self.done = end + len(line), self.done + 1
-        return end
+        self._journal = Journal(path)
+        header = json.loads(json.dumps(dict(arguments)))
+        before, self._first = next(self._journal.lines(), (None, 0))
+        if before != header:
+            if before is not None:
+                log.warning('%s is of another survey; it is begun again', path)
+            self._journal.cut(0)
+            self._journal.add([header])
+            _, self._first = next(self._journal.lines())
+        end = self._first
+        for row, after in self._journal.lines(end):
+            if _finding(row) is None:
+                break
+            end, self.done = after, self.done + 1
+        self._journal.cut(end)
 
     def __enter__(self) -> 'SurveyLog':
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._file.close()
+        self._journal.close()
 
     def add(self, finding: Finding) -> None:
-        row = dataclasses.asdict(finding)
-        self._file.write(json.dumps(row).encode() + b'\n')
-        self._file.flush()
+        self._journal.add([dataclasses.asdict(finding)])
         self.done += 1
 
     def findings(self) -> Iterator[Finding]:
@@ -71,21 +62,22 @@ class SurveyLog:
         Raises:
             InputError: the file was changed.
         """
-        with self.path.open('rb') as file:
-            file.readline()
-            for line in file:
-                finding = _finding(line)
-                if finding is None:
-                    raise InputError(f'{self.path} is damaged; remove it to begin again')
-                yield finding
+        count = 0
+        for row, _ in self._journal.lines(self._first):
+            finding = _finding(row)
+            if finding is None:
+                break
+            yield finding
+            count += 1
+        if count != self.done:
+            raise InputError(f'{self.path} is damaged; remove it to begin again')
 
     def remove(self) -> None:
         self.path.unlink()
 
 
-def _finding(line: bytes) -> Optional[Finding]:
+def _finding(row: Any) -> Optional[Finding]:
     try:
-        row = json.loads(line)
         look = row.pop('look')
         return Finding(**{**row, 'labels': tuple(row['labels'])}, look=look and Look(*look))
     except (ValueError, TypeError, KeyError, AttributeError):
